@@ -1,0 +1,17 @@
+"""Draws. Reads the scene's properties and operators.session, changes nothing. Importing this package is free."""
+
+from types import ModuleType
+
+
+def rooms() -> list[ModuleType]:
+    return []
+
+
+def register() -> None:
+    for room in rooms():
+        room.register()
+
+
+def unregister() -> None:
+    for room in reversed(rooms()):
+        room.unregister()
