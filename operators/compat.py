@@ -1,0 +1,84 @@
+"""The only file that knows Blender versions: one function per thing that 4.2 to 5.2 do differently. Decides nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import bpy
+
+# The sequencer
+
+def strip_type() -> type:
+    """The class that every strip is: `Strip` from 4.4 on, `Sequence` before."""
+    return getattr(bpy.types, "Strip", None) or bpy.types.Sequence
+
+
+def strips(scene: bpy.types.Scene) -> Any:
+    """The scene's top-level strips; an empty tuple where it has no sequencer yet."""
+    editor = scene.sequence_editor
+    if editor is None:
+        return ()
+    return editor.strips if hasattr(editor, "strips") else editor.sequences
+
+
+def all_strips(scene: bpy.types.Scene) -> Any:
+    """Every strip of the scene, those inside meta strips too."""
+    editor = scene.sequence_editor
+    if editor is None:
+        return ()
+    return editor.strips_all if hasattr(editor, "strips_all") else editor.sequences_all
+
+
+def strip_range(strip: Any) -> tuple[int, int]:
+    """First frame, and the frame after the last; 5.2 warns about the old names."""
+    if hasattr(strip, "left_handle"):
+        return int(strip.left_handle), int(strip.right_handle)
+    return int(strip.frame_final_start), int(strip.frame_final_end)
+
+
+def add_image_strip(scene: bpy.types.Scene, name: str, files: Sequence[str], channel: int, start: int) -> Any:
+    """An image strip of `files` (the first one a whole path, `//` allowed; the others names beside it)."""
+    if scene.sequence_editor is None:
+        scene.sequence_editor_create()
+    strip = strips(scene).new_image(
+        name=name, filepath=files[0], channel=channel, frame_start=start, fit_method="FIT"
+    )
+    for file in files[1:]:
+        strip.elements.append(file)
+    return strip
+
+
+def forget_strip_images(strip: Any) -> None:
+    """5.x keeps showing what a file held before; the argument is required in every version."""
+    strip.invalidate_cache("RAW")
+
+
+def select_only(scene: bpy.types.Scene, strip: Any) -> None:
+    for other in strips(scene):
+        other.select = other == strip
+    scene.sequence_editor.active_strip = strip
+
+
+def active_strip(context: bpy.types.Context) -> Any | None:
+    """The active strip of the scene that the sequencer shows."""
+    scene = sequencer_scene(context)
+    editor = scene.sequence_editor if scene else None
+    return editor.active_strip if editor else None
+
+
+def sequencer_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
+    """The scene whose strips the sequencer shows: the workspace's own from 5.0 on, where it may be None."""
+    if hasattr(bpy.types.WorkSpace, "sequencer_scene") or hasattr(context, "sequencer_scene"):
+        return getattr(context, "sequencer_scene", None) or context.scene
+    return context.scene
+
+
+def show_in_sequencer(scene: bpy.types.Scene) -> None:
+    """From 5.0 on a sequencer stays empty until its workspace names a scene; one that was chosen is left alone."""
+    for screen_owner in bpy.data.workspaces:
+        if hasattr(screen_owner, "sequencer_scene") and screen_owner.sequencer_scene is None:
+            screen_owner.sequencer_scene = scene
+
+
+def colour_spaces(strip: Any) -> list[str]:
+    """The names that the strip's colour space may have; they differ between versions."""
+    return [item.identifier for item in strip.colorspace_settings.bl_rna.properties["name"].enum_items]
