@@ -1,0 +1,522 @@
+"""The job folder: one request to the engine, and the take that comes of it. Standard library and numpy.
+
+`docs/job-folder.md` is the specification. `read` validates a folder whole before anything runs; every writer here makes
+its file appear whole or not at all. It does not know which model will run, nor what the frames look like.
+"""
+
+import contextlib
+import errno
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import stat
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+
+VERSION = 1
+PATCH = 16                          # sizes are multiples of this in every model family
+LARGEST_SIDE = 8192                 # pixels
+MOST_FRAMES = 100_000
+MOST_STEPS = 200
+MOST_JSON = 64 * 2**20              # bytes of job.json: the facts of a very large scene stay far below
+MOST_HEADER = 10_000                # bytes of an .npy header; a real one has 128
+MOST_MATRICES = 4 * 2**20           # objects x frames: 512 MB, what objects.npz may ask of memory
+RIGID = 1e-4                        # |R^T R - I|: float32 matrices pass, a scaled or sheared camera does not
+REPLACED = "capture the shot again"
+
+
+class BadJob(ValueError):
+    """A job that can't run. The message is one sentence: what was found, what was expected, what to do."""
+
+
+class Cancelled(Exception):
+    """The artist asked to stop: not a failure."""
+
+
+class DiskFull(OSError):
+    """No space for the next file. Finished files are untouched; the job goes on once there is space."""
+
+
+class Pass(NamedTuple):
+    dtype: str
+    channels: int                   # 1: the array is (F,H,W), without a channel axis
+
+
+PASSES: Mapping[str, Pass] = {
+    "depth": Pass("<f4", 1),        # planar distance, scene units, sky +inf
+    "normal": Pass("<f2", 3),       # world space, unit; 0 on sky
+    "base": Pass("|u1", 3),         # sRGB-encoded unlit base colour; 0 on sky
+    "gloss": Pass("|u1", 1),        # share of mirror-like reflection or transmission
+    "emission": Pass("<f2", 3),     # scene-linear radiance of the surface itself
+    "index": Pass("<u2", 1),        # object index, 0 = none
+    "motion": Pass("<f2", 2),       # pixels (u right, v down) to the next frame
+}
+REQUIRED_PASSES = ("depth",)        # the camera can't be followed without it; what else is needed is the model's to say
+OUTPUTS = ("frames", "frames.part", "state", "report.json", "engine.lock")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """job.json, checked. `extra` holds keys that this version doesn't know: ignored, and written back."""
+
+    folder: Path
+    id: str
+    version: int = VERSION
+    model: str = "lite"
+    prompt: str = ""
+    negative_prompt: str = ""
+    seed: int = 0
+    steps: int = 4
+    guidance: float = 1.0
+    control_strength: float = 1.0
+    fps: tuple[int, int] = (24, 1)                          # a fraction: 24000/1001 is exact
+    size: tuple[int, int] = (448, 256)                      # width, height of passes and generated frames, pixels
+    crop: tuple[int, int, int, int] = (0, 0, 448, 256)      # x, y, width, height of what the artist asked for
+    cuts: tuple[int, ...] = (0,)                            # indices of frames at which a camera starts
+    passes: Mapping[str, str] = field(default_factory=lambda: {"depth": "passes/depth.npy"})
+    objects: tuple[Mapping[str, Any], ...] = ()             # {"index": 1, "name": "Cube"}
+    scene: Mapping[str, Any] = field(default_factory=dict)
+    created: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+NAMES = tuple(f.name for f in fields(Job) if f.name not in ("folder", "extra"))
+
+
+# Reading: whole, before anything runs
+
+def read(folder: Path | str) -> Job:
+    """The job in `folder`, with every field, path, header and camera checked. Raises BadJob."""
+    folder = Path(folder)
+    _require(folder.is_dir(), f"there is no job folder at {_short(str(folder))}",
+             "give the folder that holds job.json")
+    job = parse(folder, load_json(inside(folder, "job.json")))
+    _check_outputs(folder)
+    arrays = camera(job)
+    count = len(arrays["frames"])
+    _require(all(cut < count for cut in job.cuts),
+             f"job.json's cuts is {_short(job.cuts)}: expected indices below {count}, the camera's number of frames")
+    for name in job.passes:
+        if name in PASSES:
+            check_pass(job, name, count)
+    objects(job)
+    return job
+
+
+def parse(folder: Path, value: Any) -> Job:
+    """The fields of job.json, checked one by one. Files are not looked at."""
+    _require(isinstance(value, dict), f"job.json holds {_short(value)}: one JSON object is needed")
+    version = value.get("version")
+    _require(type(version) is not int or version <= VERSION,
+             f"job.json is version {_short(version)} and this Shotlock reads version {VERSION}", "update Shotlock")
+    _require(type(version) is int and version == VERSION,
+             f"job.json's version is {_short(version)}: expected {VERSION}")
+    for name in ("id", "size"):
+        _require(name in value, f"job.json has no {name}: it is needed")
+    value = {"crop": [0, 0, *value["size"]] if isinstance(value["size"], list) else None} | value
+    for name, check in CHECKS.items():
+        if name in value:
+            expected = check(value[name], value)
+            _require(expected is None, f"job.json's {name} is {_short(value[name])}: expected {expected}")
+    known = {name: _frozen(value[name]) for name in NAMES if name in value}
+    return Job(folder=folder, extra={k: v for k, v in value.items() if k not in NAMES}, **known)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+# One check per field: None when it is right, else what was expected
+
+def _text(most: int) -> Callable[[Any, dict], str | None]:
+    def check(value: Any, _: dict) -> str | None:
+        good = isinstance(value, str) and len(value) <= most and "\0" not in value and _encodes(value)
+        return None if good else f"text of at most {most} characters without NUL"
+    return check
+
+
+def _name(value: Any, _: dict) -> str | None:
+    good = isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value)
+    return None if good else "1 to 64 letters, digits, dots, dashes or underscores"
+
+
+def _integer(least: int, most: int) -> Callable[[Any, dict], str | None]:
+    def check(value: Any, _: dict) -> str | None:
+        return None if _is_integer(value, least, most) else f"a whole number from {least} to {most}"
+    return check
+
+
+def _number(least: float, most: float) -> Callable[[Any, dict], str | None]:
+    def check(value: Any, _: dict) -> str | None:
+        good = type(value) in (int, float) and least <= value <= most
+        return None if good else f"a number from {least:g} to {most:g}"
+    return check
+
+
+def _fps(value: Any, _: dict) -> str | None:
+    return None if _are_integers(value, 2, 1, 10**7) else "two whole numbers above 0, [24000, 1001] for 23.976"
+
+
+def _size(value: Any, _: dict) -> str | None:
+    good = _are_integers(value, 2, PATCH, LARGEST_SIDE) and all(side % PATCH == 0 for side in value)
+    return None if good else f"[width, height], multiples of {PATCH} from {PATCH} to {LARGEST_SIDE}"
+
+
+def _crop(value: Any, job: dict) -> str | None:
+    if _size(job.get("size"), job):
+        return None                                         # the size is what is wrong, and is said
+    width, height = job["size"]
+    good = _are_integers(value, 4, 0, LARGEST_SIDE) and min(value[2:]) > 0
+    good = good and value[0] + value[2] <= width and value[1] + value[3] <= height
+    return None if good else f"[x, y, width, height] inside {width} x {height}"
+
+
+def _cuts(value: Any, _: dict) -> str | None:
+    good = isinstance(value, list | tuple) and value and all(_is_integer(v, 0, MOST_FRAMES) for v in value)
+    good = good and value[0] == 0 and all(a < b for a, b in itertools.pairwise(value))
+    return None if good else "rising frame indices that begin with 0"
+
+
+def _passes(value: Any, _: dict) -> str | None:
+    good = isinstance(value, dict) and all(isinstance(path, str) for path in value.values())
+    if not good or any(name not in value for name in REQUIRED_PASSES):
+        return f"names with paths, {', '.join(REQUIRED_PASSES)} among them"
+    plain = all(is_plain(path) for path in value.values())
+    return None if plain else "paths inside the job folder, like passes/depth.npy"
+
+
+def _objects(value: Any, _: dict) -> str | None:
+    good = isinstance(value, list | tuple) and len(value) <= 65535 and all(_is_object(entry) for entry in value)
+    good = good and len({entry["index"] for entry in value}) == len(value)
+    return None if good else 'a list of {"index": 1..65535, "name": text}, each index once'
+
+
+def _table(value: Any, _: dict) -> str | None:
+    return None if isinstance(value, dict) else "a JSON object"
+
+
+CHECKS: Mapping[str, Callable[[Any, dict], str | None]] = {
+    "id": _name, "model": _name, "prompt": _text(20_000), "negative_prompt": _text(20_000),
+    "seed": _integer(0, 2**63 - 1), "steps": _integer(1, MOST_STEPS), "guidance": _number(0, 100),
+    "control_strength": _number(0, 2), "fps": _fps, "size": _size, "crop": _crop, "cuts": _cuts, "passes": _passes,
+    "objects": _objects, "scene": _table, "created": _table,
+}
+
+
+def _is_integer(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most     # type(), because True is an int
+
+
+def _are_integers(value: Any, count: int, least: int, most: int) -> bool:
+    return isinstance(value, list | tuple) and len(value) == count and all(_is_integer(v, least, most) for v in value)
+
+
+def _is_object(entry: Any) -> bool:
+    return isinstance(entry, dict) and _is_integer(entry.get("index"), 1, 65535) and isinstance(entry.get("name"), str)
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()                                       # JSON can spell half a surrogate pair; files can't
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# Paths: nothing in a job folder may point out of it
+
+def is_plain(path: str) -> bool:
+    """Whether `path` is relative, portable, and names something below its folder."""
+    plain = bool(path) and len(path) < 1024 and _encodes(path)
+    plain = plain and not any(mark in path for mark in ("\0", "\\", ":", "\n")) and not path.startswith(("/", "~"))
+    return plain and not any(part in ("", ".", "..") for part in path.split("/"))
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The regular file `name` of the folder, links followed and still inside."""
+    path = folder / name
+    _require(path.exists(), f"{name} is missing in {_short(str(folder))}")
+    _require(path.resolve().is_relative_to(folder.resolve()),
+             f"{name} leads out of the job folder: expected a file inside it", "copy it in")
+    _require(stat.S_ISREG(path.stat().st_mode), f"{name} is not a regular file")
+    return path
+
+
+def _check_outputs(folder: Path) -> None:
+    for name in OUTPUTS:
+        path = folder / name
+        _require(not path.is_symlink(), f"{name} is a link: results are written inside the job folder", "remove it")
+        is_file = name in ("report.json", "engine.lock")
+        _require(not path.exists() or path.is_file() == is_file,
+                 f"{name} is in the way: expected a {'file' if is_file else 'folder'} or nothing", "remove it")
+
+
+# Files
+
+def load_json(path: Path) -> Any:
+    """A JSON file of bounded size; NaN and infinities, which JSON doesn't have, are refused."""
+    size = path.stat().st_size
+    _require(size <= MOST_JSON, f"{path.name} has {size} bytes: at most {MOST_JSON} are read")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:           # ValueError: broken JSON, broken UTF-8, NaN
+        raise BadJob(f"{path.name} is not JSON ({_short(str(error))})") from error
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+def camera(job: Job) -> dict[str, np.ndarray]:
+    """`c2w` (F,4,4) float64, `K` (F,3,3) float64, `frames` (F,) int64; finite, rigid, with a focal length."""
+    members = {"c2w": ("<f8", 3), "K": ("<f8", 3), "frames": ("<i8", 1)}
+    arrays = load_npz(job.folder, "camera.npz", members, MOST_FRAMES * 16)
+    c2w, K, frames = arrays["c2w"], arrays["K"], arrays["frames"]
+    count = len(frames)
+    _require(0 < count <= MOST_FRAMES, f"camera.npz has {count} frames: 1 to {MOST_FRAMES} are possible")
+    for name, shape in (("c2w", (count, 4, 4)), ("K", (count, 3, 3))):
+        _require(arrays[name].shape == shape,
+                 f"camera.npz's {name} has the shape {arrays[name].shape}: expected {shape} for {count} frames")
+        _at_every_frame(np.isfinite(arrays[name]).all((1, 2)), f"{name} is not finite", "a finite camera")
+    _at_every_frame(_rigid(c2w), "c2w is not a rotation and a place", "a camera without scale, shear or mirroring")
+    _at_every_frame(_pinhole(K), "K is not a pinhole camera", "[[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels")
+    _require((np.diff(frames) > 0).all(), "camera.npz's frames do not rise: expected scene frames in order")
+    return arrays
+
+
+def _at_every_frame(good: np.ndarray, found: str, expected: str) -> None:
+    if not good.all():
+        frame = int(np.argmin(good)) + 1
+        raise BadJob(f"camera.npz's {found} at frame {frame} of {len(good)}: expected {expected}; {REPLACED}")
+
+
+def _rigid(c2w: np.ndarray) -> np.ndarray:
+    R = c2w[:, :3, :3]
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = np.abs(np.swapaxes(R, 1, 2) @ R - np.eye(3)).max((1, 2))
+        upright = np.linalg.det(R) > 0
+    return (error < RIGID) & upright & (np.abs(c2w[:, 3] - [0, 0, 0, 1]).max(1) < RIGID)
+
+
+def _pinhole(K: np.ndarray) -> np.ndarray:
+    focal = (K[:, 0, 0] > 1e-3) & (K[:, 1, 1] > 1e-3) & (K[:, 0, 0] < 1e7) & (K[:, 1, 1] < 1e7)
+    zeros = np.abs(K[:, [0, 1, 2, 2], [1, 0, 0, 1]]).max(1) < 1e-6
+    return focal & zeros & (np.abs(K[:, 2, 2] - 1) < 1e-6) & (np.abs(K[:, :2, 2]).max(1) < 1e7)
+
+
+def frame_count(job: Job) -> int:
+    return len(camera(job)["frames"])
+
+
+def objects(job: Job) -> dict[str, np.ndarray]:
+    """`index` (N,) int32 and `matrix` (N,F,4,4) float64, object to world; N is 0 when nothing was written."""
+    if not (job.folder / "objects.npz").exists():
+        return {"index": np.zeros(0, np.int32), "matrix": np.zeros((0, frame_count(job), 4, 4))}
+    arrays = load_npz(job.folder, "objects.npz", {"index": ("<i4", 1), "matrix": ("<f8", 4)}, MOST_MATRICES * 16)
+    expected = (len(arrays["index"]), frame_count(job), 4, 4)
+    _require(arrays["matrix"].shape == expected,
+             f"objects.npz's matrix has the shape {arrays['matrix'].shape}: expected {expected}")
+    _require(np.isfinite(arrays["matrix"]).all(), "objects.npz's matrix is not finite: expected finite numbers")
+    return arrays
+
+
+def check_pass(job: Job, name: str, count: int) -> Path:
+    """The pass's file, its header read and compared; the values are not read."""
+    kind, file = PASSES[name], job.passes[name]
+    path = inside(job.folder, file)
+    with path.open("rb") as stream:
+        shape, order, dtype = read_header(stream, file)
+        start = stream.tell()
+    width, height = job.size
+    expected = (count, height, width) + ((kind.channels,) if kind.channels > 1 else ())
+    _require(dtype == np.dtype(kind.dtype), f"{file} holds {dtype}: {name} is {np.dtype(kind.dtype)}")
+    _require(shape == expected and not order, f"{file} has the shape {shape}: expected {expected} in C order")
+    need = start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    found = path.stat().st_size
+    _require(found == need, f"{file} has {found} bytes: expected {need}, so it was cut short or added to")
+    return path
+
+
+def passes(job: Job) -> dict[str, np.memmap]:
+    """Every known pass, memory-mapped and read-only: a long shot never sits in memory whole."""
+    count = frame_count(job)
+    known = [name for name in job.passes if name in PASSES]
+    return {name: np.load(check_pass(job, name, count), mmap_mode="r", allow_pickle=False) for name in known}
+
+
+def read_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, Fortran order and type of an .npy; nothing is unpickled and a long header isn't read."""
+    try:
+        major, _ = npy.read_magic(stream)
+        reader = {1: npy.read_array_header_1_0, 2: npy.read_array_header_2_0}[major]
+        shape, order, dtype = reader(stream, max_header_size=MOST_HEADER)
+    except (ValueError, KeyError, EOFError, SyntaxError, RecursionError, MemoryError) as error:
+        raise BadJob(f"{name} is not a numpy array ({_short(str(error))})") from error
+    _require(not dtype.hasobject, f"{name} holds Python objects: expected numbers")
+    _require(all(0 <= side < 2**40 for side in shape), f"{name} has the shape {shape}: expected sizes above 0")
+    return shape, order, dtype
+
+
+def load_npz(folder: Path, name: str, members: Mapping[str, tuple[str, int]], most: int) -> dict[str, np.ndarray]:
+    """Named arrays of an .npz, each of at most `most` values: headers first, so that a zip bomb isn't unpacked."""
+    path = inside(folder, name)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {key: _load_member(archive, f"{name}'s {key}", key, *kind, most) for key, kind in members.items()}
+    except KeyError as error:
+        raise BadJob(f"{name} lacks {_short(str(error))}: expected {', '.join(members)}") from error
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise BadJob(f"{name} can't be read ({_short(str(error))}): expected an .npz") from error
+
+
+def _load_member(archive: zipfile.ZipFile, what: str, key: str, dtype: str, axes: int, most: int) -> np.ndarray:
+    with archive.open(f"{key}.npy") as stream:
+        shape, order, found = read_header(stream, what)     # type: ignore[arg-type]
+        _require(found == np.dtype(dtype), f"{what} holds {found}: expected {np.dtype(dtype)}")
+        _require(len(shape) == axes and not order, f"{what} has the shape {shape}: expected {axes} axes, C order")
+        count = int(np.prod(shape, dtype=np.float64))
+        _require(count <= most, f"{what} has the shape {shape}: at most {most} values are read")
+        data = stream.read(count * found.itemsize + 1)
+    need = count * found.itemsize
+    _require(len(data) == need, f"{what} has {len(data)} bytes: expected {need}")
+    return np.frombuffer(data, found).reshape(shape)
+
+
+# Writing: whole or not at all
+
+def write(job: Job) -> Path:
+    """job.json of a job whose fields are checked; `write_camera` and `new_array` write the rest."""
+    value = {name: _plain(getattr(job, name)) for name in NAMES} | dict(job.extra)
+    parse(job.folder, value)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    return write_json(job.folder / "job.json", value)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
+
+
+def write_camera(folder: Path, c2w: np.ndarray, K: np.ndarray, frames: np.ndarray) -> Path:
+    arrays = {"c2w": np.asarray(c2w, "<f8"), "K": np.asarray(K, "<f8"), "frames": np.asarray(frames, "<i8")}
+    return write_npz(folder / "camera.npz", **arrays)
+
+
+def write_objects(folder: Path, index: np.ndarray, matrix: np.ndarray) -> Path:
+    return write_npz(folder / "objects.npz", index=np.asarray(index, "<i4"), matrix=np.asarray(matrix, "<f8"))
+
+
+def write_json(path: Path, value: Any) -> Path:
+    return write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_npz(path: Path, **arrays: np.ndarray) -> Path:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return write_bytes(path, buffer.getvalue())
+
+
+def write_array(path: Path, array: np.ndarray) -> Path:
+    """An .npy that is already in memory; `new_array` is for those that are not."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return write_bytes(path, buffer.getbuffer())
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> Path:
+    with whole(path, len(data)) as part, part.open("wb") as stream:
+        stream.write(data)
+    return path
+
+
+@contextlib.contextmanager
+def new_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> Iterator[np.memmap]:
+    """An .npy to fill frame by frame; it takes its name when the block ends well, and is gone when it doesn't."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free              # a memory map on a full disk kills the process: ask first
+    if free < size:
+        raise disk_full(path, size)
+    with whole(path, size) as part:
+        array = npy.open_memmap(part, "w+", np.dtype(dtype), shape)
+        yield array
+        array.flush()
+
+
+@contextlib.contextmanager
+def whole(path: Path, size: int = 0) -> Iterator[Path]:
+    """A name beside `path` to write to; flushed to the disk and renamed to `path` at the end, removed on any error."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        _flush(part)
+        os.replace(part, path)
+        _flush_folder(path.parent)                          # the name reaches the disk after the bytes it names
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise disk_full(path, size) from error
+        raise
+
+
+def disk_full(path: Path, size: int) -> DiskFull:
+    free = shutil.disk_usage(path.parent).free
+    return DiskFull(errno.ENOSPC, f"the disk is full: {path.name} needs {size:,} bytes and {free:,} are free; "
+                                  "free some space and run the job again, it goes on where it stopped")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "nt":                                     # Windows has no handle to a folder's entries
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_parts(folder: Path) -> None:
+    """What a killed process had begun to write in the folder: unfinished, so worth nothing."""
+    for place in (folder, folder / "state", folder / "passes", folder / "frames.part"):
+        for part in place.glob(".*.part"):
+            if part.is_file() and not part.is_symlink():
+                part.unlink(missing_ok=True)
+
+
+# Frames
+
+def frame_name(index: int) -> str:
+    """The file of frame `index` of the shot, counted from 0; files count from 1."""
+    return f"{index + 1:06d}.png"
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _require(good: Any, message: str, mend: str = REPLACED) -> None:
+    if not good:
+        raise BadJob(f"{message}; {mend}")
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0").replace("\n", " ")
+    return text if len(text) <= 80 else text[:77] + "..."
