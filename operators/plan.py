@@ -1,0 +1,236 @@
+"""Scene → `Plan`: every decision of a shot, frozen into plain values, or one sentence why there is no shot.
+
+Reads the scene as it stands and changes nothing, not even the frame. Knows nothing of passes, files or the engine.
+
+What is decided here:
+- Range: the scene's, or the shot's own; every `frame_step`th frame of it. The preview range is for playing back,
+  Blender's own renders don't obey it, and neither does a shot.
+- Cameras: the shot's camera if it names one, else the scene's with its markers.
+- View layer: the one that is named; else the first that is enabled for rendering.
+- Picture: the whole frame, whatever the render border. Its shape in pixels is that of the scene's resolution, so
+  that with non-square pixels the strip still fills the canvas unsqueezed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from .cameras import Refusal, cameras_at, is_mirrored, render_size, shear
+
+if TYPE_CHECKING:
+    import bpy
+
+__all__ = ("DEFAULT_WIDTH", "MODELS", "Plan", "Refusal", "plan", "size_and_crop")
+
+MODELS = ("lite",)
+DEFAULT_WIDTH = 448  # pixels, for 16:9; other shapes get as many pixels in all
+DEFAULT_PIXELS = DEFAULT_WIDTH * 252
+MULTIPLE = 16  # pixels: the patch of the coarsest model
+MIN_SIDE, MAX_SIDE = 32, 4096  # pixels of the crop
+SHEAR = 0.1  # degrees: from here on a rigid camera visibly differs from Blender's
+
+LENS_TYPES = {"ORTHO": "orthographic", "PANO": "panoramic", "CUSTOM": "custom (its lens is a script)"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One shot, decided. Everything in it is a name, a number or a tuple of them."""
+
+    scene: str
+    view_layer: str
+    cameras: tuple[str, ...]  # per frame: the camera object's name
+    frames: tuple[int, ...]  # scene frame numbers
+    size: tuple[int, int]  # W, H that are captured and generated
+    crop: tuple[int, int, int, int]  # x, y, w, h: the artist's frame inside `size`
+    fps: tuple[int, int]  # numerator, denominator
+    cuts: tuple[int, ...]  # indices of frames at which a camera starts
+    prompt: str
+    negative_prompt: str
+    seed: int
+    steps: int
+    guidance: float
+    control_strength: float
+    model: str
+    pixel_aspect: tuple[float, float]
+    notes: tuple[str, ...] = ()  # sentences for the artist: what is filmed otherwise than they may expect
+
+    @property
+    def seconds(self) -> float:
+        return len(self.frames) * self.fps[1] / self.fps[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
+        known = {field.name for field in fields(cls)}
+        if set(values) != known:
+            wrong = ", ".join(sorted(set(values) ^ known))
+            raise ValueError(f"a plan with other fields than this version's ({wrong}): plan the shot again")
+        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+
+
+def plan(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer | str | None = None, settings: Any = None) -> Plan:
+    """Decides the shot, or raises `Refusal`. `settings` has the attributes of `scene.shotlock`."""
+    settings = scene.shotlock if settings is None else settings  # type: ignore[attr-defined]
+    frames = _frames(scene, settings)
+    cameras = _cameras(scene, settings, frames)
+    _refuse_stereo(scene)
+    size, crop = _picture(scene, settings)
+    layer = _view_layer(scene, view_layer)
+    return Plan(
+        scene=scene.name, view_layer=layer, cameras=tuple(c.name for c in cameras), frames=frames,
+        size=size, crop=crop, fps=frame_rate(scene), cuts=_cuts(cameras),
+        prompt=_prompt(settings), negative_prompt=settings.negative_prompt.strip(), seed=int(settings.seed),
+        steps=int(settings.steps), guidance=float(settings.guidance),
+        control_strength=float(settings.control_strength), model=_model(settings),
+        pixel_aspect=(scene.render.pixel_aspect_x, scene.render.pixel_aspect_y),
+        notes=_notes(scene, cameras, layer))
+
+
+# --- size ---------------------------------------------------------------------------------------------------------
+
+
+def size_and_crop(aspect: float, width: int | None = None, multiple: int = MULTIPLE,
+                  ) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+    """(W, H) and (x, y, w, h): the smallest multiples that hold the crop, and the crop in their middle.
+
+    `aspect` is the artist's width / height in pixels; `width` is the crop's, None for the default number of pixels.
+    """
+    w = int(width) if width else _default_width(aspect)
+    h = max(1, round(w / aspect))
+    if min(w, h) < MIN_SIDE or max(w, h) > MAX_SIDE:
+        raise Refusal(f"A picture of {w}x{h} pixels is too {'small' if min(w, h) < MIN_SIDE else 'large'}: choose a "
+                      f"width and a resolution that give {MIN_SIDE} to {MAX_SIDE} pixels on both sides")
+    size = (-(-w // multiple) * multiple, -(-h // multiple) * multiple)
+    return size, ((size[0] - w) // 2, (size[1] - h) // 2, w, h)
+
+
+def _default_width(aspect: float) -> int:
+    """As many pixels as the default has; of the widths nearby, the one whose height rounds least."""
+    ideal = (DEFAULT_PIXELS * aspect) ** 0.5
+    nearby = range(max(1, round(ideal) - 4), round(ideal) + 5)
+    return min(nearby, key=lambda w: (round(abs(w / aspect - round(w / aspect)), 6), abs(w - ideal)))
+
+
+def _picture(scene: bpy.types.Scene, settings: Any) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+    width, height = render_size(scene)
+    if min(width, height) < 1:
+        raise Refusal(f'The scene "{scene.name}" renders {width}x{height} pixels: raise its resolution or percentage')
+    return size_and_crop(width / height, _explicit_width(settings))
+
+
+def _explicit_width(settings: Any) -> int | None:
+    """The width the artist chose; None while they left it alone, since 448 then means 448 for 16:9."""
+    is_set = getattr(settings, "is_property_set", None)
+    return settings.width or None if is_set is None or is_set("width") else None
+
+
+# --- time ---------------------------------------------------------------------------------------------------------
+
+
+def frame_rate(scene: bpy.types.Scene) -> tuple[int, int]:
+    """Exact: Blender keeps fps_base in float32, where 1.001 is 1.00100005; six digits say what was meant."""
+    rate = Fraction(scene.render.fps) / Fraction(f"{scene.render.fps_base:.6g}")
+    return rate.numerator, rate.denominator
+
+
+def _frames(scene: bpy.types.Scene, settings: Any) -> tuple[int, ...]:
+    own = not getattr(settings, "use_scene_range", settings.frame_start == settings.frame_end == 0)
+    source = settings if own else scene
+    start, end = int(source.frame_start), int(source.frame_end)
+    if start > end:
+        raise Refusal(f"The shot starts at frame {start} and ends at {end}, which is no frame at all: "
+                      f"set its end to {start} or later")
+    return tuple(range(start, end + 1, scene.frame_step))
+
+
+# --- cameras ------------------------------------------------------------------------------------------------------
+
+
+def _cameras(scene: bpy.types.Scene, settings: Any, frames: Sequence[int]) -> list[bpy.types.Object]:
+    chosen = getattr(settings, "camera", None)
+    found = [chosen] * len(frames) if chosen else cameras_at(scene, frames)
+    cameras = [camera for camera in found if camera]
+    if len(cameras) < len(frames):
+        raise Refusal(f'The scene "{scene.name}" has no camera: add one, or choose one in the Shotlock panel')
+    for camera in dict.fromkeys(cameras):
+        _refuse_camera(camera)
+    return cameras
+
+
+def _refuse_camera(camera: bpy.types.Object) -> None:
+    if camera.type != "CAMERA":
+        raise Refusal(f'"{camera.name}" is filming but is no camera ({camera.type.lower()}): choose a camera')
+    data = camera.data
+    if data.type != "PERSP":
+        raise Refusal(f'The camera "{camera.name}" is {_lens_type(data)}, which Shotlock cannot film with: '
+                      "set the type of its lens to Perspective")
+    if is_mirrored(camera.matrix_world):
+        raise Refusal(f'The camera "{camera.name}" is mirrored by a negative scale, so its pictures are reversed: '
+                      "make the scale of it and its parents positive")
+
+
+def _lens_type(data: bpy.types.Camera) -> str:
+    name = LENS_TYPES.get(data.type, data.type.lower())
+    if data.type != "PANO":
+        return name
+    kinds = data.bl_rna.properties["panorama_type"].enum_items
+    return f"{name} ({kinds[data.panorama_type].name})" if data.panorama_type in kinds else name
+
+
+def _cuts(cameras: Sequence[bpy.types.Object]) -> tuple[int, ...]:
+    return tuple(i for i, camera in enumerate(cameras) if i == 0 or camera != cameras[i - 1])
+
+
+# --- the rest -----------------------------------------------------------------------------------------------------
+
+
+def _refuse_stereo(scene: bpy.types.Scene) -> None:
+    if scene.render.use_multiview:
+        raise Refusal(f'The scene "{scene.name}" renders several views (Stereoscopy), of which Shotlock would film '
+                      "only one: turn Stereoscopy off in the Output properties")
+
+
+def _view_layer(scene: bpy.types.Scene, wanted: bpy.types.ViewLayer | str | None) -> str:
+    if wanted is None:
+        enabled = [layer.name for layer in scene.view_layers if layer.use]
+        if not enabled:
+            raise Refusal(f'No view layer of the scene "{scene.name}" is used for rendering: turn one on')
+        return enabled[0]
+    name = wanted if isinstance(wanted, str) else wanted.name
+    if name not in scene.view_layers:
+        raise Refusal(f'The scene "{scene.name}" has no view layer "{name}": name one of '
+                      + ", ".join(layer.name for layer in scene.view_layers))
+    return name
+
+
+def _prompt(settings: Any) -> str:
+    prompt = settings.prompt.strip()
+    if not prompt:
+        raise Refusal("The prompt is empty: write what the shot should look like")
+    return prompt
+
+
+def _model(settings: Any) -> str:
+    if settings.model not in MODELS:
+        raise Refusal(f'The model "{settings.model}" is not known here: choose one of {", ".join(MODELS)}')
+    return settings.model
+
+
+def _notes(scene: bpy.types.Scene, cameras: Sequence[bpy.types.Object], layer: str) -> tuple[str, ...]:
+    notes = []
+    if scene.use_preview_range:
+        notes.append("The preview range is not used: a shot has the range of the render")
+    if scene.render.use_border:
+        notes.append("The render region is not used: the whole frame is filmed")
+    if not scene.view_layers[layer].use:
+        notes.append(f'The view layer "{layer}" is filmed although it is turned off for rendering')
+    for camera in dict.fromkeys(cameras):
+        if shear(camera) > SHEAR:
+            notes.append(f'The camera "{camera.name}" is sheared by {shear(camera):.1f} degrees by an unevenly scaled '
+                         "parent: it is filmed without the shear")
+    return tuple(notes)
