@@ -30,6 +30,8 @@ DEFAULT_WIDTH = 448  # pixels, for 16:9; other shapes get as many pixels in all
 DEFAULT_PIXELS = DEFAULT_WIDTH * 252
 MULTIPLE = 16  # pixels: the patch of the coarsest model
 MIN_SIDE, MAX_SIDE = 32, 4096  # pixels of the crop
+MOST_FRAMES = 100_000  # what a job folder may hold
+RATE_PRECISION = 20_000  # denominators: keeps 24000/1001, and a strange fps_base to a nanosecond a frame
 SHEAR = 0.1  # degrees: from here on a rigid camera visibly differs from Blender's
 
 LENS_TYPES = {"ORTHO": "orthographic", "PANO": "panoramic", "CUSTOM": "custom (its lens is a script)"}
@@ -112,7 +114,8 @@ def size_and_crop(aspect: float, width: int | None = None, multiple: int = MULTI
 def _default_width(aspect: float) -> int:
     """As many pixels as the default has; of the widths nearby, the one whose height rounds least."""
     ideal = (DEFAULT_PIXELS * aspect) ** 0.5
-    nearby = range(max(1, round(ideal) - 4), round(ideal) + 5)
+    reach = round(ideal / 100)
+    nearby = range(max(1, round(ideal) - reach), round(ideal) + reach + 1)
     return min(nearby, key=lambda w: (round(abs(w / aspect - round(w / aspect)), 6), abs(w - ideal)))
 
 
@@ -135,6 +138,7 @@ def _explicit_width(settings: Any) -> int | None:
 def frame_rate(scene: bpy.types.Scene) -> tuple[int, int]:
     """Exact: Blender keeps fps_base in float32, where 1.001 is 1.00100005; six digits say what was meant."""
     rate = Fraction(scene.render.fps) / Fraction(f"{scene.render.fps_base:.6g}")
+    rate = rate.limit_denominator(RATE_PRECISION)
     return rate.numerator, rate.denominator
 
 
@@ -145,7 +149,10 @@ def _frames(scene: bpy.types.Scene, settings: Any) -> tuple[int, ...]:
     if start > end:
         raise Refusal(f"The shot starts at frame {start} and ends at {end}, which is no frame at all: "
                       f"set its end to {start} or later")
-    return tuple(range(start, end + 1, scene.frame_step))
+    frames = range(start, end + 1, scene.frame_step)
+    if len(frames) > MOST_FRAMES:
+        raise Refusal(f"The shot has {len(frames)} frames, and {MOST_FRAMES} is the most: film it in parts")
+    return tuple(frames)
 
 
 # --- cameras ------------------------------------------------------------------------------------------------------
