@@ -270,7 +270,7 @@ def load_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:           # ValueError: broken JSON, broken UTF-8, NaN
-        raise BadJob(f"{path.name} is not JSON ({_short(str(error))})") from error
+        raise BadJob(f"{path.name} is not JSON ({_short(str(error))}): expected a whole file; {REPLACED}") from error
 
 
 def _no_constant(text: str) -> Any:
@@ -361,7 +361,7 @@ def read_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.
         reader = {1: npy.read_array_header_1_0, 2: npy.read_array_header_2_0}[major]
         shape, order, dtype = reader(stream, max_header_size=MOST_HEADER)
     except (ValueError, KeyError, EOFError, SyntaxError, RecursionError, MemoryError) as error:
-        raise BadJob(f"{name} is not a numpy array ({_short(str(error))})") from error
+        raise BadJob(f"{name} is not a numpy array ({_short(str(error))}): expected an .npy; {REPLACED}") from error
     _require(not dtype.hasobject, f"{name} holds Python objects: expected numbers")
     _require(all(0 <= side < 2**40 for side in shape), f"{name} has the shape {shape}: expected sizes above 0")
     return shape, order, dtype
@@ -496,6 +496,47 @@ def remove_parts(folder: Path) -> None:
         for part in place.glob(".*.part"):
             if part.is_file() and not part.is_symlink():
                 part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """The folder for one process alone. The system lets go of it when the process dies, however it dies."""
+    path = folder / "engine.lock"
+    descriptor = _lock(path)
+    try:
+        yield
+    finally:
+        if os.name != "nt":                                 # removed while held: nobody else has it open
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+        if os.name == "nt":
+            with contextlib.suppress(OSError):              # somebody took it in between: then it is theirs
+                path.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock_file(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                raise BadJob("another engine is at work in this folder: wait for it, or cancel it there") from error
+            return os.open(path, os.O_RDWR)                 # a disk that knows no locks must still take jobs
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        os.close(descriptor)                                # its holder removed it while we waited: take the new one
+
+
+def _lock_file(descriptor: int) -> None:
+    if os.name == "nt":
+        import msvcrt
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)      # type: ignore[attr-defined]
+    else:
+        import fcntl
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 # Frames

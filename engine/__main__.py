@@ -1,0 +1,82 @@
+"""`python -m engine`: the engine's commands. Importing this imports no torch; each command brings what it needs."""
+
+import argparse
+import importlib
+import json
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+HANDED_ON = {"measure": ".measure", "bench": ".bench", "train": ".train"}    # these read their own arguments
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in HANDED_ON:
+        return importlib.import_module(HANDED_ON[arguments[0]], __package__).main(arguments[1:]) or 0
+    chosen = parser().parse_args(arguments)
+    return {"run": run, "check": check, "worker": worker}[chosen.command](chosen)
+
+
+def parser() -> argparse.ArgumentParser:
+    from .worker import EXIT_CODES
+    top = argparse.ArgumentParser("python -m engine", description=__doc__, epilog=EXIT_CODES,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    command = commands.add_parser("run", help="run one job folder; the report comes as one line of JSON on stdout")
+    command.add_argument("folder", type=Path)
+    command = commands.add_parser("check", help="device, versions, weights, free memory and disk, as JSON")
+    command.add_argument("folder", type=Path, nargs="?", help="the folder whose disk is meant")
+    commands.add_parser("worker", help="take jobs from stdin; what the add-on starts")
+    for name, text in (("measure", "how well a take's frames follow the camera, as JSON"),
+                       ("bench", "times and memory, phase by phase"), ("train", "make the bundled weights")):
+        commands.add_parser(name, help=text, add_help=False)
+    return top
+
+
+def run(chosen: argparse.Namespace) -> int:
+    from .worker import attempt, private_stdout
+    out, stop = private_stdout(), threading.Event()
+    for name in ("SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, name), lambda number, _: setattr(stop, "signal", number) or stop.set())
+    outcome = attempt(chosen.folder, Ticker(), stop.is_set)
+    sys.stderr.write("\n" if sys.stderr.isatty() else "")
+    if outcome.kind == "done":
+        out.write(json.dumps(outcome.report).encode() + b"\n")
+    else:
+        sys.stderr.write(outcome.reason + "\n")
+    ended = outcome.kind == "cancelled" and getattr(stop, "signal", 0) == signal.SIGTERM
+    return 143 if ended else outcome.code
+
+
+class Ticker:
+    """Progress on stderr: one line that changes for people, a line a step for files."""
+
+    def __call__(self, news: dict[str, Any]) -> None:
+        if "phase" in news:
+            eta = f", {news['eta']:.0f} s left" if news.get("eta") else ""
+            text = f"{news['phase']} {news.get('step', 0)}/{news.get('steps', 0)}{eta}"
+            width = shutil.get_terminal_size().columns - 1
+            sys.stderr.write(f"\r{text:<{width}.{width}}" if sys.stderr.isatty() else text + "\n")
+            sys.stderr.flush()
+
+
+def check(chosen: argparse.Namespace) -> int:
+    from .check import report
+    from .worker import private_stdout
+    out = private_stdout()
+    values = report(chosen.folder)
+    out.write(json.dumps(values, indent=1).encode() + b"\n")
+    return 1 if values["problems"] else 0
+
+
+def worker(_: argparse.Namespace) -> int:
+    from .worker import main as loop
+    return loop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
