@@ -1,0 +1,211 @@
+"""Rows 1 and 4: which camera would have taken these pictures, from points tracked in them.
+
+Corners are found in the first frame of a stretch, followed from frame to frame and back (Lucas-Kanade), lifted
+to 3D by the exact depth of that first frame, and every later frame's camera is solved from them (P3P with RANSAC, then
+least squares over the inliers). The planned motion is never given to the tracker as a guess: a frozen clip must look
+frozen. Knows pictures and geometry, not verdicts."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from .clip import Clip
+from .geometry import (
+    from_opencv,
+    fundamental,
+    lift,
+    rotation_between,
+    sampson,
+    silhouettes,
+    to_opencv,
+)
+
+CORNERS = 500                 # at most, in the first frame of a stretch
+CORNER_QUALITY = 0.005        # of the strongest corner
+CORNER_FLOOR = 2e-4           # smallest eigenvalue that is texture at all, grey 0..1: a wall with dither stays below
+BACK_AND_FORTH = 0.5          # px at 448 wide: a point that does not return to where it started was lost
+FEWEST = 16                   # points a pose is solved from
+LOST = 0.1                    # of a stretch's first points: fewer are chance matches
+KEPT = 0.35                   # of a stretch's first points: below, a new stretch begins
+LONGEST = 48                  # frames in a stretch
+SHARE_OF_INLIERS = 0.3        # fewer agreeing points: no camera explains the pictures
+REPROJECTION = 1.5            # px at 448 wide
+TRACKED_FRAMES = 240          # of a long clip: stretches spread evenly over it
+LK = {"winSize": (17, 17), "maxLevel": 4,
+      "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01), "minEigThreshold": 1e-4}
+
+
+@dataclass(frozen=True)
+class Pose:
+    """One frame's solved camera beside the planned one."""
+    frame: int
+    rotation: float               # degrees
+    position: float               # scene units
+    path: float                   # planned length of the stretch up to its end, scene units
+    travelled: float              # planned distance from the stretch's first frame
+    depth: float                  # median depth of the points: what a small position error is small against
+    inliers: float                # share
+    epipolar: float | None        # median Sampson distance, px at 960 wide; None where the camera only turns
+
+
+@dataclass(frozen=True)
+class Tracking:
+    poses: list[Pose] = field(default_factory=list)
+    lost: int = 0                 # frames whose points were lost
+    shapeless: int = 0            # frames whose points were followed, but that no camera explains
+    corners: int = 0              # corners found, mean per stretch
+    stretches: int = 0
+
+
+def scale(clip: Clip) -> float:
+    return clip.size[0] / 448
+
+
+def corners(grey: np.ndarray, mask: np.ndarray) -> np.ndarray:            # (N,2) OpenCV positions
+    strength = cv2.cornerMinEigenVal(grey.astype(np.float32) / 255, 5, ksize=3)
+    usable = (mask & (strength > CORNER_FLOOR)).astype(np.uint8) * 255
+    gap = max(4, grey.shape[1] // 90)
+    found = cv2.goodFeaturesToTrack(grey, CORNERS, CORNER_QUALITY, gap, mask=usable, blockSize=5)
+    return np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2)
+
+
+def follow(before: np.ndarray, after: np.ndarray, points: np.ndarray,
+           tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points (N,2) of one picture in the next, and which of them return to their start when followed back."""
+    there, ok, _ = cv2.calcOpticalFlowPyrLK(before, after, points.astype(np.float32), None, **LK)
+    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, **LK)
+    height, width = before.shape
+    within = (there >= 0).all(1) & (there[:, 0] <= width - 1) & (there[:, 1] <= height - 1)
+    returned = np.linalg.norm(back - points, axis=1) < tolerance
+    return there, returned & within & (ok.ravel() > 0) & (ok_back.ravel() > 0)
+
+
+def trackable(clip: Clip, frame: int) -> np.ndarray:
+    view = clip.view(frame)
+    return clip.still(frame) & np.isfinite(view.depth) & ~silhouettes(view, margin=3)
+
+
+def at(mask: np.ndarray, xy: np.ndarray) -> np.ndarray:                   # mask (H,W) at OpenCV positions (N,2)
+    height, width = mask.shape
+    x = np.clip(np.rint(xy[:, 0]).astype(int), 0, width - 1)
+    y = np.clip(np.rint(xy[:, 1]).astype(int), 0, height - 1)
+    return mask[y, x]
+
+
+@dataclass
+class Stretch:
+    """Points being followed: where they were in the first frame, where they are now, where they are in the world."""
+    first: int
+    start: np.ndarray
+    now: np.ndarray
+    world: np.ndarray
+    count: int
+
+    def keep(self, good: np.ndarray) -> None:
+        self.start, self.now, self.world = self.start[good], self.now[good], self.world[good]
+
+
+def begin(clip: Clip, frame: int) -> Stretch:
+    view = clip.view(frame)
+    found = corners(clip.grey(frame), trackable(clip, frame))
+    uv = from_opencv(found)
+    if not len(found):
+        return Stretch(frame, uv, found, np.zeros((0, 3)), 0)
+    disparity = cv2.remap(view.disparity, found[:, :1], found[:, 1:], cv2.INTER_LINEAR)[:, 0].astype(np.float64)
+    return Stretch(frame, uv, found, lift(uv, 1.0 / disparity, view.K, view.c2w), len(found))
+
+
+def advance(clip: Clip, stretch: Stretch, frame: int) -> None:
+    """Carries the stretch's points from frame - 1 to frame; drops what is lost or behind something that moves."""
+    there, good = follow(clip.grey(frame - 1), clip.grey(frame), stretch.now, BACK_AND_FORTH * scale(clip))
+    stretch.now = there
+    resting = at(clip.still_between(stretch.first, frame), to_opencv(stretch.start))
+    stretch.keep(good & resting & at(clip.still(frame), there))
+
+
+def solve(points: np.ndarray, uv: np.ndarray, K: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """c2w (4,4) of the camera that sees world points (N,3) at uv (N,2), and its inliers (N,); None if there is none."""
+    centre = points.mean(0)                                               # far from the origin digits would be lost
+    try:
+        found, turn, shift, inliers = cv2.solvePnPRansac(
+            points - centre, uv, K, None, flags=cv2.SOLVEPNP_AP3P, iterationsCount=400, reprojectionError=tolerance,
+            confidence=0.9999)
+    except cv2.error:
+        return None
+    if not found or inliers is None or len(inliers) < FEWEST:
+        return None
+    chosen = inliers.ravel()
+    turn, shift = cv2.solvePnPRefineLM((points - centre)[chosen], uv[chosen], K, None, turn, shift)
+    rotation = cv2.Rodrigues(turn)[0]
+    c2w = np.eye(4)
+    c2w[:3, :3], c2w[:3, 3] = rotation.T, centre - (rotation.T @ shift)[:, 0]
+    return c2w, chosen
+
+
+def epipolar(clip: Clip, stretch: Stretch, frame: int, depth: float) -> float | None:
+    a, b = clip.view(stretch.first), clip.view(frame)
+    if np.linalg.norm(b.c2w[:3, 3] - a.c2w[:3, 3]) < 1e-3 * depth:
+        return None
+    distance = sampson(fundamental(a, b), stretch.start, from_opencv(stretch.now))
+    return float(np.median(distance)) * 960 / clip.size[0]
+
+
+def travelled(clip: Clip, first: int, last: int) -> float:
+    return float(np.linalg.norm(np.diff(clip.c2w[first:last + 1, :3, 3], axis=0), axis=1).sum())
+
+
+def compare(clip: Clip, stretch: Stretch, frame: int) -> Pose | None:
+    solved = solve(stretch.world, from_opencv(stretch.now), clip.K[frame], REPROJECTION * scale(clip))
+    if solved is None or len(solved[1]) < SHARE_OF_INLIERS * len(stretch.now):
+        return None
+    c2w, inliers = solved
+    plan = clip.c2w[frame]
+    away = stretch.world - clip.c2w[stretch.first][:3, 3]
+    depth = float(np.median(away @ clip.c2w[stretch.first][:3, 2]))
+    return Pose(frame, rotation_between(plan[:3, :3], c2w[:3, :3]), float(np.linalg.norm(c2w[:3, 3] - plan[:3, 3])),
+                0.0, travelled(clip, stretch.first, frame), depth, len(inliers) / len(stretch.now),
+                epipolar(clip, stretch, frame, depth))
+
+
+def starts(clip: Clip) -> Iterator[tuple[int, int]]:
+    """Parts [first, end) of the clip to track: all of it, or for a long one evenly spread parts of LONGEST frames."""
+    total = sum(end - first for first, end in clip.segments)
+    parts = [(a, min(a + LONGEST + 1, end)) for first, end in clip.segments for a in range(first, end - 1, LONGEST)]
+    most = max(1, TRACKED_FRAMES // LONGEST)
+    if total > TRACKED_FRAMES and len(parts) > most:
+        parts = [parts[i] for i in np.linspace(0, len(parts) - 1, most).round().astype(int)]
+    yield from parts
+
+
+def track(clip: Clip, stop: Callable[[], None]) -> Tracking:
+    poses: list[Pose] = []
+    lost = shapeless = count = stretches = 0
+    for first, end in starts(clip):
+        stretch, run, frame = begin(clip, first), [], first + 1
+        while frame < end:
+            stop()
+            if frame == stretch.first + 1:
+                stretches, count = stretches + 1, count + stretch.count
+            if stretch.count >= FEWEST:
+                advance(clip, stretch, frame)
+            if len(stretch.now) < max(FEWEST, LOST * stretch.count):
+                lost += 1
+            else:
+                pose = compare(clip, stretch, frame)
+                shapeless += pose is None
+                run += [pose] if pose else []
+            if len(stretch.now) < max(FEWEST, KEPT * stretch.count) and frame < end - 1:
+                poses += closed(clip, run, stretch.first, frame)
+                stretch, run = begin(clip, frame), []
+            frame += 1
+        poses += closed(clip, run, stretch.first, end - 1)
+    return Tracking(poses, lost, shapeless, count // max(1, stretches), stretches)
+
+
+def closed(clip: Clip, run: list[Pose], first: int, last: int) -> list[Pose]:
+    """Poses of a finished stretch, with its whole planned path: the length that position errors are a share of."""
+    path = travelled(clip, first, last)
+    return [Pose(**{**pose.__dict__, "path": path}) for pose in run]
