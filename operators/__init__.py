@@ -5,7 +5,9 @@ from types import ModuleType
 
 
 def rooms() -> list[ModuleType]:
-    return []
+    from . import generate, install, properties, session, strips
+
+    return [properties, install, session, generate, strips]
 
 
 def register() -> None:

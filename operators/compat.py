@@ -1,5 +1,6 @@
 """The only file that knows Blender versions: one function per thing that 4.2 to 5.2 do differently. Decides nothing."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,3 +83,59 @@ def show_in_sequencer(scene: bpy.types.Scene) -> None:
 def colour_spaces(strip: Any) -> list[str]:
     """The names that the strip's colour space may have; they differ between versions."""
     return [item.identifier for item in strip.colorspace_settings.bl_rna.properties["name"].enum_items]
+
+
+# Rendering
+
+RENDER_PASSES = {"index": ("IndexOB", "Object Index"), "diffuse": ("DiffCol", "Diffuse Color"),
+                 "glossy": ("GlossCol", "Glossy Color"), "transmission": ("TransCol", "Transmission Color"),
+                 "emission": ("Emit", "Emission")}  # 4.x, 5.x; the other passes kept their names
+
+
+def render_pass(passes: Any, name: str) -> Any:
+    """One pass of a render layer by the name that this project gives it."""
+    names = RENDER_PASSES.get(name, (name.capitalize(),))
+    return next((found for found in passes if found.name in names), None)
+
+
+# Windows and undo
+
+def in_window() -> Any:
+    """A context with a window, which timers do not have; operators that need one run inside it."""
+    windows = bpy.context.window_manager.windows
+    if bpy.context.window is None and len(windows):
+        return bpy.context.temp_override(window=windows[0])
+    return contextlib.nullcontext()
+
+
+def push_undo(message: str) -> None:
+    """One named step, from a timer and from a script alike."""
+    with in_window():
+        if bpy.ops.ed.undo_push.poll():
+            bpy.ops.ed.undo_push(message=message)
+
+
+# Animation and shaders
+
+def fcurves(owner: Any) -> list[Any]:
+    """The F-curves of the action that a data-block plays: in its slot's channels where actions have slots (4.4 on)."""
+    data = owner.animation_data
+    if data is None or data.action is None:
+        return []
+    if not hasattr(data, "action_slot"):
+        return list(data.action.fcurves)
+    strips = [strip for layer in data.action.layers for strip in layer.strips]
+    bags = [strip.channelbag(data.action_slot) for strip in strips if data.action_slot]
+    return [curve for bag in bags if bag for curve in bag.fcurves]
+
+
+def shader_tree(owner: Any) -> Any | None:
+    """The nodes of a material or world; None where it is told not to use them, which 5.0 no longer knows."""
+    return owner.node_tree if bpy.app.version >= (5, 0) or owner.use_nodes else None
+
+
+# Properties
+
+def relative_path_option() -> set[str]:
+    """From 4.5 on a path property has to say that it takes `//`; before, the word is unknown."""
+    return {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5) else set()

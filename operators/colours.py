@@ -1,0 +1,77 @@
+"""Which colour space a strip needs so that the scene's view gives back the colours that were generated. It measures
+nothing at run time and never changes a view: what it knows was measured by tests/blender/test_takes.py.
+
+The frames are sRGB pictures. The sequencer takes them to scene light by the strip's colour space, and the view takes
+them back; both cancel only where the colour space is the view's exact inverse.
+"""
+
+from typing import Any, NamedTuple
+
+import bpy
+
+from . import compat
+
+
+class Inverse(NamedTuple):
+    space: str
+    exact: bool
+
+
+INVERSES = {
+    "Standard": Inverse("sRGB", True),
+    "Filmic": Inverse("Filmic sRGB", True),         # but for pure primaries, which Filmic never shows
+    "AgX": Inverse("AgX Base sRGB", False),         # greys and soft colours return, strong ones come out duller
+    "ACES 2.0": Inverse("ACES 2.0 sRGB", True),
+    "Raw": Inverse("Non-Color", False),
+}
+PLAIN = Inverse("sRGB", False)
+NEUTRAL_LOOKS = ("None", "")
+
+
+def inverse(scene: bpy.types.Scene) -> Inverse:
+    """The colour space that undoes the scene's view, and whether it does so exactly."""
+    found = INVERSES.get(scene.view_settings.view_transform, PLAIN)
+    return found if not adjustments(scene) else Inverse(found.space, False)
+
+
+def adjustments(scene: bpy.types.Scene) -> list[str]:
+    """What else in the scene's colour management changes the picture, as an artist calls it."""
+    view = scene.view_settings
+    checks = {
+        "the look": view.look not in NEUTRAL_LOOKS,
+        "the exposure": abs(view.exposure) > 1e-6,
+        "the gamma": abs(view.gamma - 1.0) > 1e-6,
+        "the curves": view.use_curve_mapping,
+        "the white balance": getattr(view, "use_white_balance", False),
+        "the display": view.view_transform != "Standard" and scene.display_settings.display_device != "sRGB",
+    }
+    return [name for name, changed in checks.items() if changed]
+
+
+def apply(strip: Any, scene: bpy.types.Scene) -> Inverse:
+    """Sets the strip's colour space for the scene's view as it is now."""
+    wanted = inverse(scene)
+    if wanted.space not in compat.colour_spaces(strip):
+        wanted = PLAIN
+    strip.colorspace_settings.name = wanted.space
+    return wanted
+
+
+def complaint(scene: bpy.types.Scene) -> str:
+    """One sentence where the strips' colours do not come back as generated; empty where they do."""
+    if inverse(scene).exact:
+        return ""
+    changed = adjustments(scene)
+    if changed:
+        return f"Strips look different from their takes: {' and '.join(changed)} of the view changes their colours"
+    view = scene.view_settings.view_transform
+    return f"Strips look different from their takes: the {view} view cannot show all of their colours"
+
+
+def show_as_generated(scene: bpy.types.Scene) -> None:
+    """The view that shows strips as they are. Only ever called because the artist asked for it."""
+    view = scene.view_settings
+    view.view_transform = "Standard"
+    view.look, view.exposure, view.gamma, view.use_curve_mapping = "None", 0.0, 1.0, False
+    if hasattr(view, "use_white_balance"):
+        view.use_white_balance = False

@@ -1,0 +1,83 @@
+"""Where things lie on this disk: the data folder, the shots beside the .blend, the next take's number. No bpy: paths
+and names only, so that it can be read and tested anywhere. It does not know what a take holds."""
+
+import hashlib
+import os
+import re
+import sys
+import time
+import unicodedata
+from pathlib import Path
+
+MOST_TAKES = 10_000
+LONGEST = 80
+"""Bytes of a shot's folder name: Blender allows 255, Windows allows 260 for a whole path."""
+
+FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+SESSION = f"{time.strftime('%Y-%m-%d_%H%M%S')}_{os.getpid()}"
+
+
+def data_folder() -> Path:
+    """The user's data folder for Shotlock, which removing the add-on leaves alone."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "shotlock"
+
+
+def unsaved_folder() -> Path:
+    """Home of the takes of files that were never saved."""
+    return data_folder() / "unsaved"
+
+
+def shots_folder(blend: str, chosen: str = "") -> Path:
+    """Where this file's shots lie: beside it, in the folder the artist chose, or with the unsaved ones."""
+    stem = folder_name(Path(blend).stem) if blend else SESSION
+    if chosen:
+        return Path(chosen) / stem
+    return Path(blend).parent / "shots" if blend else unsaved_folder() / stem / "shots"
+
+
+def folder_name(name: str) -> str:
+    """A folder's name for any name an artist gives; a mark is added where something had to be left out."""
+    plain = unicodedata.normalize("NFC", FORBIDDEN.sub("_", name)).strip()
+    short = _cut(plain.lstrip("-.~ ").rstrip(". "), LONGEST)
+    if RESERVED.fullmatch(short) or not short:
+        short = f"shot_{short}".rstrip("_")
+    whole = short == name
+    return short if whole else f"{short}_{hashlib.sha1(name.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
+
+
+def _cut(text: str, most: int) -> str:
+    return text.encode("utf-8", "ignore")[:most].decode("utf-8", "ignore").rstrip(". ")
+
+
+def new_take(shots: Path, shot: str) -> Path:
+    """An empty folder with the next free number. mkdir is the lock: two Blenders never get the same one."""
+    home = shots / folder_name(shot)
+    home.mkdir(parents=True, exist_ok=True)
+    for number in range(last_take(home) + 1, MOST_TAKES):
+        try:
+            (home / f"take_{number:03d}").mkdir()
+        except FileExistsError:
+            continue
+        return home / f"take_{number:03d}"
+    raise OSError(f"{home} already holds {MOST_TAKES} takes: move some of them elsewhere")
+
+
+def last_take(home: Path) -> int:
+    return max((take_number(entry) for entry in home.iterdir()), default=0)
+
+
+def take_number(folder: Path) -> int:
+    """0 where the folder is not named like a take."""
+    found = re.fullmatch(r"take_(\d{3,})", folder.name)
+    return int(found.group(1)) if found else 0
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))

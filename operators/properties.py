@@ -1,0 +1,166 @@
+"""What the .blend remembers: `scene.shotlock`, the next shot, and `strip.shotlock`, what a take was made with.
+
+This is the scripting interface, and it stays. Nothing here knows whether a job is running: run-time state lives in
+session.py and never touches the file. The preferences, which live outside the file, stand here too.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+
+from . import compat
+
+MODELS = (("lite", "Lite", "The bundled model: works offline on a laptop's CPU"),)
+SEED_MOST = 2**31 - 1
+SETTINGS = ("prompt", "negative_prompt", "seed", "steps", "guidance", "control_strength", "model")
+"""What a take remembers and Redo gives back, by the same names on the scene and on the strip."""
+
+
+def _is_camera(_settings: "ShotlockScene", candidate: bpy.types.Object) -> bool:
+    return candidate.type == "CAMERA"
+
+
+def _own_range(settings: "ShotlockScene", other: str, scene_value: int) -> None:
+    """Whoever sets one end of the range means it: the other end starts from the scene's."""
+    if settings.use_scene_range:
+        settings.use_scene_range = False
+        if not settings.is_property_set(other):
+            setattr(settings, other, scene_value)
+
+
+def _start_set(settings: "ShotlockScene", _context: bpy.types.Context) -> None:
+    _own_range(settings, "frame_end", settings.id_data.frame_end)
+
+
+def _end_set(settings: "ShotlockScene", _context: bpy.types.Context) -> None:
+    _own_range(settings, "frame_start", settings.id_data.frame_start)
+
+
+def shared_settings() -> dict[str, Any]:
+    """The annotations that the scene and the strip have in common."""
+    return {
+        "prompt": StringProperty(
+            name="Prompt", description="What the shot should look like: style, materials, light, weather"
+        ),
+        "negative_prompt": StringProperty(name="Negative Prompt", description="What the shot should not look like"),
+        "seed": IntProperty(
+            name="Seed",
+            description="The same seed, settings and scene give the same take; another seed gives another",
+            min=0, max=SEED_MOST, options=set(),
+        ),
+        "steps": IntProperty(
+            name="Steps", description="How often the model refines the frames: more is slower and cleaner",
+            default=4, min=1, max=200, soft_max=30, options=set(),
+        ),
+        "guidance": FloatProperty(
+            name="Guidance", description="How hard the prompt pulls: 1 is as the model was trained",
+            default=1.0, min=0.0, max=30.0, soft_max=10.0, options=set(),
+        ),
+        "control_strength": FloatProperty(
+            name="Control", description="How strictly the frames keep to the scene's geometry and colours",
+            default=1.0, min=0.0, max=1.0, subtype="FACTOR", options=set(),
+        ),
+        "model": EnumProperty(
+            name="Model", description="Which family of weights makes the frames", items=MODELS, options=set()
+        ),
+    }
+
+
+class ShotlockScene(bpy.types.PropertyGroup):
+    """The next shot of this scene."""
+
+    __annotations__ = shared_settings() | {
+        "camera": PointerProperty(
+            name="Camera", type=bpy.types.Object, poll=_is_camera,
+            description="The camera that films; empty: the scene's camera, with its markers obeyed",
+        ),
+        "use_scene_range": BoolProperty(
+            name="Scene Range", description="Film the scene's frame range", default=True, options=set()
+        ),
+        "frame_start": IntProperty(
+            name="Start", description="First frame of the shot, where it is not the scene's", default=1,
+            update=_start_set, options=set(),
+        ),
+        "frame_end": IntProperty(
+            name="End", description="Last frame of the shot, where it is not the scene's", default=250,
+            update=_end_set, options=set(),
+        ),
+        "width": IntProperty(
+            name="Width", default=448, min=32, max=4096, subtype="PIXEL", options=set(),
+            description="Width of the frames; the height follows from the scene's resolution. Left alone: 448 for "
+                        "16:9, and as many pixels in other shapes",
+        ),
+    }
+
+
+class ShotlockStrip(bpy.types.PropertyGroup):
+    """What the take on this strip was made with; an empty job: not a strip of ours."""
+
+    __annotations__ = shared_settings() | {
+        "job": StringProperty(
+            name="Job", description="The take's folder: job.json, passes, frames and report", subtype="DIR_PATH",
+            options=compat.relative_path_option(),
+        ),
+        "shot": StringProperty(name="Shot", description="The shot that this is a take of"),
+        "take": IntProperty(name="Take", description="The take's number within its shot", min=0, options=set()),
+    }
+
+
+class ShotlockPreferences(bpy.types.AddonPreferences):
+    """Where the engine and the takes live on this machine."""
+
+    bl_idname = __package__.rpartition(".")[0]
+
+    __annotations__ = {
+        "engine_python": StringProperty(
+            name="Engine Python", subtype="FILE_PATH", options=compat.relative_path_option(),
+            description="The Python that runs the engine; empty: the one that Shotlock made or finds by itself",
+        ),
+        "takes_folder": StringProperty(
+            name="Takes", subtype="DIR_PATH", options=compat.relative_path_option(),
+            description="Where new takes go; empty: a folder called shots beside the .blend",
+        ),
+        "keep_passes": BoolProperty(
+            name="Keep Passes", default=True,
+            description="Keep depth, colours and the other passes after a take; they can be gigabytes for long shots",
+        ),
+    }
+
+    def draw(self, context: bpy.types.Context) -> None:
+        from ..panels import preferences
+
+        preferences.draw(self, context)
+
+
+def preferences() -> ShotlockPreferences | None:
+    """None where the package was registered without being an enabled add-on, as tests and scripts do."""
+    addon = bpy.context.preferences.addons.get(ShotlockPreferences.bl_idname)
+    return addon.preferences if addon else None
+
+
+def copy_settings(source: Any, target: Any) -> None:
+    for name in SETTINGS:
+        setattr(target, name, getattr(source, name))
+
+
+CLASSES: Iterable[type] = (ShotlockScene, ShotlockStrip, ShotlockPreferences)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.shotlock = PointerProperty(
+        name="Shotlock", description="The next shot of this scene", type=ShotlockScene
+    )
+    compat.strip_type().shotlock = PointerProperty(
+        name="Shotlock", description="What the take on this strip was made with", type=ShotlockStrip
+    )
+
+
+def unregister() -> None:
+    del compat.strip_type().shotlock
+    del bpy.types.Scene.shotlock
+    for cls in reversed(tuple(CLASSES)):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,380 @@
+"""The jobs of this Blender: one engine client, one timer, and where every job stands, for the panels to read.
+
+`tick()` is a plain function: the window calls it from a timer, scripts and tests in a loop (timers never fire in
+background mode). All of this is run-time state: nothing here is written to the .blend, and opening another file leaves
+the jobs alone. It knows where a finished take belongs, and leaves the placing to takes.py.
+"""
+
+import atexit
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ..engine.client import Client, Status
+from . import compat, install, takes
+from .capture import Capture
+from .plan import Plan
+
+FIRST = 0.05            # seconds before the first tick: the window draws what is about to happen
+PERIOD = 0.1            # seconds between ticks in the window
+BUDGET = 0.02           # seconds that a tick may take from messages
+PAUSE = 0.02            # seconds between ticks where the caller waits
+MOST_REMEMBERED = 20    # finished jobs that the panels can still show
+
+ENDED = ("done", "failed", "cancelled")
+PHASES = {
+    "text": "Reading the prompt", "conditions": "Reading the passes", "sample": "Sampling", "decode": "Writing frames",
+    "measure": "Measuring the camera",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a job was asked for, in terms that outlive undo, opening a file and saving it elsewhere."""
+
+    file: str
+    scene: str
+    uid: int            # Blender's own, kept by undo, given anew when a file is opened
+    opened: int         # how many files had been opened before
+
+
+@dataclass
+class Job:
+    """One request to the engine."""
+
+    plan: Plan
+    shot: str
+    folder: Path
+    origin: Origin
+    state: str = "queued"
+    phase: str = "Saving a copy of the scene"
+    step: int = 0
+    steps: int = 0
+    eta: float | None = None
+    preview: Path | None = None
+    error: str = ""
+    warnings: list[str] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
+    placed: bool = False
+    capture: Capture | None = None
+    number: str = ""    # the engine's name for it
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def progress(self) -> float:
+        return self.step / self.steps if self.steps else 0.0
+
+
+jobs: list[Job] = []
+_client: Client | None = None
+_opened = 0
+
+
+# For the panels and operators: reading
+
+def current() -> Job | None:
+    """The job that is being worked on: the oldest that has not ended."""
+    return next((job for job in jobs if not job.ended), None)
+
+
+def latest(scene: bpy.types.Scene) -> Job | None:
+    """The newest job of that scene."""
+    return next((job for job in reversed(jobs) if find_scene(job.origin) == scene), None)
+
+
+def waiting() -> list[Job]:
+    """Jobs that are done, but whose scene was not there to take the strip."""
+    return [job for job in jobs if job.state == "done" and not job.placed]
+
+
+def find_scene(origin: Origin) -> bpy.types.Scene | None:
+    """The scene a job was asked for, if it is in the open file."""
+    if origin.opened == _opened:
+        return next((scene for scene in bpy.data.scenes if scene.session_uid == origin.uid), None)
+    same_file = bool(origin.file) and bool(bpy.data.filepath) and _same_path(origin.file, bpy.data.filepath)
+    return bpy.data.scenes.get(origin.scene) if same_file else None
+
+
+def _same_path(one: str, other: str) -> bool:
+    return os.path.normcase(os.path.abspath(one)) == os.path.normcase(os.path.abspath(other))
+
+
+# For the operators: acting
+
+def submit(scene: bpy.types.Scene, plan: Plan) -> Job:
+    """Queues a shot. Raises takes.TakeError where its take has nowhere to go."""
+    shot = plan.cameras[0] if len(set(plan.cameras)) == 1 else scene.name
+    origin = Origin(bpy.data.filepath, scene.name, scene.session_uid, _opened)
+    job = Job(plan=plan, shot=shot, folder=takes.new_folder(origin.file, shot), origin=origin)
+    job.warnings.extend(plan.notes)
+    _append(job)
+    return job
+
+
+def resume(job: Job) -> None:
+    """A failed job whose capture is whole goes on where the engine left it."""
+    job.state, job.error = ("capturing" if job.capture and job.capture.state == "done" else "queued"), ""
+    jobs.remove(job)
+    _append(job)
+
+
+def _append(job: Job) -> None:
+    jobs.append(job)
+    del jobs[: max(0, len(jobs) - MOST_REMEMBERED)]
+    wake()
+
+
+def cancel(job: Job) -> None:
+    """Idempotent, and only this job: the capture is ended, the engine is asked to stop."""
+    if job.ended:
+        return
+    if job.state == "running" and _client is not None:
+        _client.cancel(job.number)
+        return
+    if job.capture is not None:
+        job.capture.cancel()
+    _end(job, "cancelled")
+
+
+def wait(job: Job) -> None:
+    """Blocks until the job has ended; an interrupt cancels it first."""
+    try:
+        while not job.ended:
+            tick()
+            time.sleep(PAUSE)
+    except KeyboardInterrupt:
+        cancel(job)
+        raise
+
+
+def land(job: Job, scene: bpy.types.Scene) -> Any:
+    """Places a finished job's take in that scene."""
+    take = takes.read(job.folder)
+    strip = takes.place(scene, take)
+    job.placed = True
+    job.warnings.extend(warning for warning in takes.warnings(scene, take) if warning not in job.warnings)
+    return strip
+
+
+def placed(folder: Path) -> None:
+    """The artist placed that take by hand: nothing more is offered."""
+    for job in jobs:
+        if _same_path(str(job.folder), str(folder)):
+            job.placed, job.error = True, ""
+
+
+# One tick
+
+def tick() -> float | None:
+    """Does what there is to do now; seconds until the next tick, or None when there is nothing to wait for."""
+    install.tick()
+    if install.running():
+        redraw()
+    job = current()
+    if job is not None:
+        before = _shown(job)
+        _advance(job)
+        if _shown(job) != before:
+            redraw()
+    _land_waiting()
+    return PERIOD if current() is not None or install.running() else None
+
+
+def _shown(job: Job) -> tuple:
+    return job.state, job.phase, job.step, job.steps, job.preview, len(job.warnings)
+
+
+def _advance(job: Job) -> None:
+    """One step of one job. Whatever goes wrong ends this job with a reason, never the timer."""
+    try:
+        {"queued": _start_capture, "capturing": _watch_capture, "running": _watch_engine}[job.state](job)
+    except Exception as error:
+        _end(job, "failed", str(error) or type(error).__name__)
+
+
+def _start_capture(job: Job) -> None:
+    job.state = "capturing"
+    job.capture = Capture(job.plan, job.folder)
+    job.capture.start()
+
+
+def _watch_capture(job: Job) -> None:
+    capture = job.capture
+    assert capture is not None
+    news = capture.tick() or {}
+    job.phase, job.step, job.steps = "Capturing", news.get("done", job.step), news.get("total", len(job.plan.frames))
+    job.eta = news.get("eta")
+    if capture.state == "done":
+        job.warnings.extend(capture.warnings)
+        _run(job)
+    elif capture.state in ENDED:
+        _end(job, capture.state, capture.error)
+
+
+def _run(job: Job) -> None:
+    job.state, job.phase, job.step, job.steps, job.eta = "running", "Starting the engine", 0, 0, None
+    job.number = client().run(job.folder)
+
+
+def _watch_engine(job: Job) -> None:
+    """Lets the client do what is due, within the budget, and reads off where the job stands."""
+    engine = client()
+    engine.poll(BUDGET)
+    status = engine.jobs[job.number]
+    job.step, job.steps, job.eta, job.preview = status.step, status.steps, status.eta, status.preview
+    job.phase = _phase(engine, status)
+    if status.over:
+        engine.forget(job.number)
+        job.report = takes.report(job.folder)
+        _end(job, status.state, status.reason)
+
+
+def _phase(engine: Client, status: Status) -> str:
+    if status.deadline is not None:
+        return "Cancelling"
+    if engine.state == "silent":
+        return "The engine does not respond"
+    return PHASES.get(status.phase, status.phase) if status.phase else "Starting the engine"
+
+
+def _end(job: Job, state: str, error: str = "") -> None:
+    job.state, job.error, job.eta = state, error, None
+    if state == "cancelled":
+        takes.discard(job.folder)
+    if state == "done" and not install.keeps_passes():
+        takes.forget_passes(job.folder)
+    redraw()
+
+
+def _land_waiting() -> None:
+    """Finished takes go to their scene as soon as it is there. One that can't be placed says why, and stays on disk."""
+    for job in waiting():
+        scene = find_scene(job.origin)
+        if scene is None or job.error:
+            continue
+        try:
+            land(job, scene)
+        except takes.TakeError as error:
+            job.error = str(error)
+        redraw()
+
+
+# The engine
+
+def client() -> Client:
+    """The one engine of this Blender, started when it is first needed and again after it died."""
+    global _client
+    if _client is None:
+        _client = Client(install.engine_python(), install.ADDON, install.user_folder() / "engine.log")
+    return _client
+
+
+def close() -> None:
+    """Ends the engine and every capture: Blender is going, or the add-on is."""
+    for job in jobs:
+        with contextlib.suppress(Exception):
+            cancel(job)
+    restart()
+
+
+def restart() -> None:
+    """Ends the engine; the next job starts a new one, from the Python that is chosen then."""
+    global _client
+    if _client is not None:
+        _client.close()
+    _client = None
+
+
+# The timer and the handlers
+
+def wake() -> None:
+    """Makes sure that somebody ticks. In background the caller does."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(_timer):
+        bpy.app.timers.register(_timer, first_interval=FIRST, persistent=True)
+
+
+def _timer() -> float | None:
+    return tick()
+
+
+def redraw() -> None:
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in ("VIEW_3D", "SEQUENCE_EDITOR", "PREFERENCES"):
+                area.tag_redraw()
+
+
+@persistent
+def _on_load(*_: Any) -> None:
+    global _opened
+    _opened += 1
+    takes.relink()
+    if waiting():
+        wake()
+
+
+@persistent
+def _before_save(target: str = "", *_: Any) -> None:
+    if target and Path(target).parent != Path(bpy.data.filepath or target).parent:
+        takes.rebase(target)
+
+
+@persistent
+def _after_save(target: str = "", *_: Any) -> None:
+    takes.relink()
+    if not _same_path(target, bpy.data.filepath):
+        return                                          # a copy, such as the one that is captured
+    for job in jobs:
+        if job.origin.opened == _opened:
+            job.origin = Origin(bpy.data.filepath, job.origin.scene, job.origin.uid, _opened)
+    if takes.homeless():
+        _offer_moving()
+
+
+@persistent
+def _after_undo(*_: Any) -> None:
+    takes.relink()
+
+
+def _offer_moving() -> None:
+    if not bpy.app.background:
+        bpy.app.timers.register(_ask_to_move, first_interval=0.2)
+
+
+def _ask_to_move() -> None:
+    with compat.in_window():
+        bpy.ops.shotlock.move_takes("INVOKE_DEFAULT")
+
+
+HANDLERS: tuple[tuple[str, Callable], ...] = (
+    ("load_post", _on_load), ("save_pre", _before_save), ("save_post", _after_save), ("undo_post", _after_undo),
+    ("redo_post", _after_undo),
+)
+
+
+def register() -> None:
+    for name, handler in HANDLERS:
+        getattr(bpy.app.handlers, name).append(handler)
+    atexit.register(close)
+
+
+def unregister() -> None:
+    for timer in (_timer, _ask_to_move):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
+    for name, handler in HANDLERS:
+        with contextlib.suppress(ValueError):
+            getattr(bpy.app.handlers, name).remove(handler)
+    atexit.unregister(close)
+    close()
+    jobs.clear()

@@ -1,0 +1,152 @@
+"""What the artist can do with takes and their strips: place, redo, reveal, move, and have their colours shown as they
+are. Each is one undo step, or touches nothing that undo knows."""
+
+from pathlib import Path
+
+import bpy
+from bpy.props import StringProperty
+
+from . import colours, compat, properties, session, takes
+
+
+def active_take(context: bpy.types.Context):
+    """The active strip, if it shows a take."""
+    strip = compat.active_strip(context)
+    return strip if takes.is_take(strip) else None
+
+
+class OnTake:
+    """Operators that need a take's strip."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        cls.poll_message_set("The active strip shows no take of Shotlock")
+        return active_take(context) is not None
+
+
+class SHOTLOCK_OT_place_take(bpy.types.Operator):
+    bl_idname = "shotlock.place_take"
+    bl_label = "Place Take"
+    bl_description = "Place a finished take in this scene's sequencer"
+    bl_options = {"REGISTER"}
+
+    directory: StringProperty(
+        name="Folder", description="The take's folder, with its job.json and frames", subtype="DIR_PATH",
+        options={"SKIP_SAVE"} | compat.relative_path_option(),
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self.directory:
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        folder = Path(bpy.path.abspath(self.directory))
+        try:
+            take = takes.read(folder)
+            takes.place(context.scene, take)
+        except takes.TakeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        session.placed(folder)
+        for warning in takes.warnings(context.scene, take):
+            self.report({"WARNING"}, warning)
+        return {"FINISHED"}
+
+
+class SHOTLOCK_OT_redo(OnTake, bpy.types.Operator):
+    bl_idname = "shotlock.redo"
+    bl_label = "Use These Settings"
+    bl_description = "Give the scene the prompt, seed and settings that this take was made with"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        properties.copy_settings(active_take(context).shotlock, compat.sequencer_scene(context).shotlock)
+        return {"FINISHED"}
+
+
+class SHOTLOCK_OT_reveal(OnTake, bpy.types.Operator):
+    bl_idname = "shotlock.reveal"
+    bl_label = "Reveal Folder"
+    bl_description = "Show this take's folder in the file manager"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        folder = takes.job_folder(active_take(context))
+        if not folder.is_dir():
+            self.report({"ERROR"}, f"The take's folder is not at {folder}: was it moved or deleted?")
+            return {"CANCELLED"}
+        return bpy.ops.wm.path_open(filepath=str(folder))
+
+
+class SHOTLOCK_OT_move_takes(bpy.types.Operator):
+    bl_idname = "shotlock.move_takes"
+    bl_label = "Move Takes to Project"
+    bl_description = "Move the takes that were made before this file was saved into its shots folder"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        cls.poll_message_set("Save the file first: takes are moved beside it")
+        return bool(bpy.data.filepath)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            moved = takes.move_home()
+        except (OSError, takes.TakeError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        compat.push_undo("Move takes")
+        self.report({"INFO"}, f"Takes moved: {len(moved)}. Save the file to keep their new place")
+        return {"FINISHED"}
+
+
+class SHOTLOCK_OT_match_view(bpy.types.Operator):
+    bl_idname = "shotlock.match_view"
+    bl_label = "Match Strips to View"
+    bl_description = "Set the colour space of this scene's takes for the view transform that is set now"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene = compat.sequencer_scene(context)
+        for owner, strip in takes.strips_of_takes():
+            if owner == scene:
+                colours.apply(strip, scene)
+        return {"FINISHED"}
+
+
+class SHOTLOCK_OT_show_as_generated(bpy.types.Operator):
+    bl_idname = "shotlock.show_as_generated"
+    bl_label = "Set View to Standard"
+    bl_description = (
+        "Show takes in the colours they were generated in: sets this scene's view transform to Standard, without look, "
+        "exposure and gamma. Its renders of the 3D view change with it"
+    )
+    bl_options = {"REGISTER", "UNDO"}
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        colours.show_as_generated(compat.sequencer_scene(context))
+        return SHOTLOCK_OT_match_view.execute(self, context)
+
+
+CLASSES = (
+    SHOTLOCK_OT_place_take, SHOTLOCK_OT_redo, SHOTLOCK_OT_reveal, SHOTLOCK_OT_move_takes, SHOTLOCK_OT_match_view,
+    SHOTLOCK_OT_show_as_generated,
+)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,292 @@
+"""Take → strip: reads a finished take's folder and places, finds again, moves and forgets the strips that show it.
+
+The folder is the truth and the strip is a view of it: no strip that is lost takes a frame with it. Nothing here knows
+how frames are made, nor whether an engine runs.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from . import colours, compat, folders, properties
+
+MOST_CHANNELS = 128
+NAME = "shot.txt"
+"""In the shot's folder: its name as the artist wrote it."""
+
+LEFT_BEHIND = ".moved"
+"""A note beside where a take was: strips of an older save, or of an undone step, find it by that."""
+
+
+class TakeError(Exception):
+    """A take that cannot be placed; the message is for the artist."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """A finished take, as its folder tells it."""
+
+    folder: Path
+    shot: str
+    number: int
+    frames: tuple[int, ...]         # scene frame numbers
+    files: tuple[str, ...]          # one per frame, whether or not it is there
+    missing: tuple[int, ...]        # scene frame numbers whose picture is not there
+    settings: dict[str, Any]
+    fps: tuple[int, int]
+
+    @property
+    def step(self) -> int:
+        return self.frames[1] - self.frames[0] if len(self.frames) > 1 else 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.shot} take {self.number}"
+
+
+# Reading
+
+def read(folder: Path) -> Take:
+    """The take in that folder. Raises TakeError where it is not finished or cannot be read."""
+    if not (folder / "frames").is_dir():
+        raise TakeError(f"{folder} holds no finished take: its frames folder is missing")
+    try:
+        values = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+        with np.load(folder / "camera.npz", allow_pickle=False) as camera:
+            frames = tuple(int(frame) for frame in camera["frames"])
+        return _take(folder, values, frames)
+    except (OSError, ValueError, KeyError) as error:
+        raise TakeError(f"{folder} holds no take that can be read: {error}") from error
+
+
+def _take(folder: Path, values: dict[str, Any], frames: tuple[int, ...]) -> Take:
+    files = tuple(f"{index:06d}.png" for index in range(1, len(frames) + 1))
+    missing = tuple(f for f, file in zip(frames, files) if not _holds_something(folder / "frames" / file))
+    settings = {name: values[name] for name in properties.SETTINGS if name in values}
+    return Take(
+        folder=folder, shot=_shot(folder), number=folders.take_number(folder), frames=frames, files=files,
+        missing=missing, settings=settings, fps=tuple(values.get("fps", (24, 1))),
+    )
+
+
+def _holds_something(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _shot(folder: Path) -> str:
+    """The shot's name as the artist wrote it, which its folder's name may only resemble."""
+    try:
+        return (folder.parent / NAME).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return folder.parent.name
+
+
+def report(folder: Path) -> dict[str, Any]:
+    """What the engine measured on its own frames; empty where it did not."""
+    try:
+        value = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+# Making room
+
+def new_folder(blend: str, shot: str) -> Path:
+    """An empty folder for the shot's next take. Raises TakeError where it can't be written; no other place is tried."""
+    chosen = properties.preferences()
+    base = folders.shots_folder(blend, bpy.path.abspath(chosen.takes_folder) if chosen else "")
+    try:
+        folder = folders.new_take(base, shot)
+        (folder.parent / NAME).write_text(shot, encoding="utf-8")
+    except OSError as error:
+        raise TakeError(
+            f"Takes cannot be written to {base} ({error.strerror or error}): "
+            "make the folder writable, or choose another one in the preferences"
+        ) from error
+    return folder
+
+
+# Placing
+
+def place(scene: bpy.types.Scene, take: Take) -> Any:
+    """An image strip of exactly the shot's length, above whatever is there. One named undo step."""
+    start, end = take.frames[0], take.frames[-1] + take.step
+    strip = compat.add_image_strip(scene, take.name, _pictures(take), free_channel(scene, start, end), start)
+    colours.apply(strip, scene)
+    _remember(strip, take)
+    compat.select_only(scene, strip)
+    compat.show_in_sequencer(scene)
+    compat.push_undo(f"Place {take.name}")
+    return strip
+
+
+def _pictures(take: Take) -> list[str]:
+    """The first one with its folder; with a frame step every picture stands for the frames that were skipped."""
+    held = [file for file in take.files for _ in range(take.step)]
+    return [relative(take.folder / "frames" / held[0]), *held[1:]]
+
+
+def _remember(strip: Any, take: Take) -> None:
+    made = strip.shotlock
+    for name, value in take.settings.items():
+        setattr(made, name, value)
+    made.job = relative(take.folder)
+    made.shot, made.take = take.shot, take.number
+
+
+def free_channel(scene: bpy.types.Scene, start: int, end: int) -> int:
+    """The lowest channel above every strip of that range, so that the newest take is seen; else one that is free."""
+    taken = {strip.channel for strip in compat.strips(scene) if _overlaps(strip, start, end)}
+    above = max(taken, default=0) + 1
+    if above <= MOST_CHANNELS:
+        return above
+    free = next((channel for channel in range(1, MOST_CHANNELS + 1) if channel not in taken), None)
+    if free is None:
+        raise TakeError(f"All {MOST_CHANNELS} channels are taken from frame {start} to {end - 1}: remove a strip there")
+    return free
+
+
+def _overlaps(strip: Any, start: int, end: int) -> bool:
+    first, after = compat.strip_range(strip)
+    return first < end and start < after
+
+
+def relative(path: Path) -> str:
+    """Relative to the .blend where there is one (on another drive there is no such path)."""
+    if not bpy.data.filepath:
+        return str(path)
+    try:
+        return bpy.path.relpath(str(path))
+    except ValueError:
+        return str(path)
+
+
+def warnings(scene: bpy.types.Scene, take: Take) -> list[str]:
+    """What the artist should know about this take in this scene."""
+    found = []
+    if take.missing:
+        found.append(f"{len(take.missing)} of {len(take.frames)} pictures are missing, the first at frame "
+                     f"{take.missing[0]}: generate the take again")
+    if abs(scene.render.fps / scene.render.fps_base - take.fps[0] / take.fps[1]) > 1e-3:
+        found.append(f"The take was made for {take.fps[0] / take.fps[1]:g} frames a second, the scene has "
+                     f"{scene.render.fps / scene.render.fps_base:g}: its motion plays at another speed")
+    complaint = colours.complaint(scene)
+    return found + ([complaint] if complaint else [])
+
+
+# Finding again
+
+def is_take(strip: Any) -> bool:
+    return strip is not None and strip.type == "IMAGE" and bool(strip.shotlock.job)
+
+
+def strips_of_takes() -> Iterator[tuple[bpy.types.Scene, Any]]:
+    for scene in bpy.data.scenes:
+        for strip in compat.all_strips(scene):
+            if is_take(strip):
+                yield scene, strip
+
+
+def job_folder(strip: Any) -> Path:
+    """The take's folder: where the strip's pictures are, which Blender keeps right; else what was remembered."""
+    shown = Path(os.path.normpath(bpy.path.abspath(strip.directory)))
+    return shown.parent if shown.is_dir() else Path(os.path.normpath(bpy.path.abspath(strip.shotlock.job)))
+
+
+def relink() -> None:
+    """After opening, saving elsewhere, moving and undo: strip and job name the same folder again, if it is found."""
+    for _scene, strip in strips_of_takes():
+        folder = _moved_to(job_folder(strip))
+        if not folder.is_dir():
+            continue
+        _set_if_other(strip, "directory", relative(folder / "frames") + os.sep)
+        _set_if_other(strip.shotlock, "job", relative(folder))
+
+
+def _set_if_other(owner: Any, name: str, value: str) -> None:
+    """Only a real change is written: Blender notices every assignment."""
+    old = getattr(owner, name)
+    if os.path.normpath(bpy.path.abspath(old)) != os.path.normpath(bpy.path.abspath(value)) or (
+        old.startswith("//") != value.startswith("//")
+    ):
+        setattr(owner, name, value)
+
+
+def rebase(target: str) -> None:
+    """Before a file is saved elsewhere: the jobs that go into it are relative to where it will lie."""
+    for _scene, strip in strips_of_takes():
+        folder = job_folder(strip)
+        try:
+            strip.shotlock.job = bpy.path.relpath(str(folder), start=str(Path(target).parent))
+        except ValueError:
+            strip.shotlock.job = str(folder)
+
+
+# Moving: takes of a file that had no place yet
+
+def homeless() -> list[Path]:
+    """Takes of this file's strips that still lie in the folder for unsaved files."""
+    found = {job_folder(strip) for _scene, strip in strips_of_takes()}
+    home = folders.unsaved_folder()
+    return sorted(folder for folder in found if folders.is_inside(folder, home) and (folder / "frames").is_dir())
+
+
+def move_home() -> list[Path]:
+    """Moves them beside the .blend and relinks their strips. A take is copied whole before the old one goes."""
+    moved = [_move(folder, new_folder(bpy.data.filepath, _shot(folder))) for folder in homeless()]
+    relink()
+    return moved
+
+
+def _move(old: Path, new: Path) -> Path:
+    new.rmdir()
+    try:
+        os.rename(old, new)
+    except OSError:                                     # another disk
+        part = new.with_name(new.name + ".part")
+        shutil.copytree(old, part)
+        os.rename(part, new)
+        shutil.rmtree(old)
+    old.with_name(old.name + LEFT_BEHIND).write_text(str(new), encoding="utf-8")
+    return new
+
+
+def _moved_to(folder: Path) -> Path:
+    if folder.is_dir():
+        return folder
+    try:
+        return Path(folder.with_name(folder.name + LEFT_BEHIND).read_text(encoding="utf-8"))
+    except OSError:
+        return folder
+
+
+# Tidying
+
+def forget_passes(folder: Path) -> None:
+    """The passes are gigabytes for long shots; frames, cameras and job stay."""
+    shutil.rmtree(folder / "passes", ignore_errors=True)
+
+
+def discard(folder: Path) -> None:
+    """A take that came to nothing leaves nothing, not even its number. One with frames is never touched."""
+    if (folder / "frames").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    home = folder.parent
+    with contextlib.suppress(OSError):
+        if [entry.name for entry in home.iterdir()] == [NAME]:
+            (home / NAME).unlink()
+            home.rmdir()
+
