@@ -1,1 +1,1 @@
-"""The demo scenes, made by scripts in any supported Blender: `python -m scenes.exterior FILE.blend`. Not part of the zip."""
+"""The demo scenes, made by scripts in any supported Blender: `python -m scenes.exterior FILE.blend`."""

@@ -1,7 +1,8 @@
-"""The exterior demo: a village street that runs down to the sea, seen by a camera crane that rises while it rolls forward."""
+"""The exterior demo: a village street that runs down to the sea, seen by a crane that rises while it rolls."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ SHORE = 62.0  # where the land ends, metres down the street
 
 @dataclass(frozen=True)
 class House:
-    """A house with its gable to the street; `side` -1 stands left, +1 right; `along` is its middle, metres down the street."""
+    """A house with its gable to the street; `side` -1 stands left, +1 right; `along` is metres down the street."""
 
     along: float
     side: int
@@ -384,7 +385,7 @@ def lighthouse(scene: bpy.types.Scene, location: Point, paints) -> None:
     made = Mesh("Lighthouse")
     made.ball((0, 0, -1.0), 9.0, paints["Cliff"], (1.3, 1.1, 0.42), 0.16, 3, 5)
     bands = [(2.3, 2.0), (2.1, 5.5), (1.95, 9.0), (1.8, 12.5), (1.65, 16.0)]
-    for i, (low, high) in enumerate(zip(bands, bands[1:])):
+    for i, (low, high) in enumerate(itertools.pairwise(bands)):
         made.turned([low, high], paints[("Lighthouse white", "Lighthouse red")[i % 2]], sides=20)
     made.turned([(2.3, 16.0), (2.3, 16.3)], paints["Iron"], sides=20)
     made.turned([(1.1, 16.3), (1.1, 18.0)], paints["Lantern glass"], sides=12)

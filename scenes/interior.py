@@ -1,5 +1,5 @@
-"""The interior demo: a reading room seen in a dolly zoom. The armchair keeps its size while the room stretches behind it, and a
-striped ball rolls across the floor."""
+"""The interior demo: a reading room seen in a dolly zoom. The armchair keeps its size while the room
+stretches behind it, and a striped ball rolls across the floor."""
 
 from __future__ import annotations
 
@@ -330,8 +330,8 @@ def rolling_ball(scene: bpy.types.Scene, paints) -> None:
     ball.rotation_mode = "XYZ"
     span = scene.frame_end - scene.frame_start
     for frame in range(scene.frame_start, scene.frame_end + 1):
-        x = 1.45 - 1.95 * (frame - scene.frame_start) / span
-        ball.location = (x, 0.42, BALL + 0.024)
+        x = 1.45 - 1.75 * (frame - scene.frame_start) / span
+        ball.location = (x, 0.55, BALL + 0.024)
         ball.rotation_euler = (0.35, x / BALL, 0.0)
         ball.keyframe_insert("location", frame=frame)
         ball.keyframe_insert("rotation_euler", frame=frame)
