@@ -1,0 +1,149 @@
+"""Changes the copy of the scene so that a render shows facts alone: one clean camera, no light, blur, volume or
+post-processing. Runs only in the background Blender; the artist's scene is never handed to it.
+
+What is kept as it stands: visibility, holdouts, view-layer overrides, render-level modifiers, displacement, simplify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import bpy
+from mathutils import Matrix
+
+from .cameras import blender_matrix, lens_of, remapped
+
+SURFACES = {"MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "POINTCLOUD"}
+MOST_OBJECTS = 65_535  # an index is a uint16
+CAMERA = "Shotlock"
+
+
+def strip_down(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
+    _plain_output(scene)
+    _plain_cycles(scene)
+    for other in scene.view_layers:
+        other.use = other == layer
+    layer.samples = 0
+    layer.use_volumes = layer.use_freestyle = False
+    if hasattr(layer, "world_override"):
+        layer.world_override = None
+    scene.world = None  # neither its light nor its pictures are wanted, nor its fog
+    scene.background_set and _without_world(scene.background_set)
+    for light in (o for o in bpy.data.objects if o.type == "LIGHT"):
+        light.hide_render = True  # colours are asked of surfaces, not of light on them
+    for material in bpy.data.materials:
+        _plain_material(material)
+
+
+def _without_world(scene: bpy.types.Scene) -> None:
+    scene.world = None
+
+
+def _plain_output(scene: bpy.types.Scene) -> None:
+    render = scene.render
+    render.engine = "CYCLES"
+    render.use_compositing = render.use_sequencer = False
+    render.use_motion_blur = render.use_border = render.use_crop_to_border = False
+    render.use_multiview = render.use_freestyle = render.use_stamp = False
+    render.use_persistent_data = True
+    render.film_transparent = True  # alpha then says how much of a pixel is surface
+    render.resolution_percentage = 100
+
+
+def _plain_cycles(scene: bpy.types.Scene) -> None:
+    cycles = scene.cycles
+    wanted = {
+        "device": "CPU", "use_denoising": False, "use_adaptive_sampling": False, "use_light_tree": False,
+        "use_guiding": False, "use_layer_samples": "IGNORE", "use_auto_tile": False, "use_sample_subset": False,
+        "sample_offset": 0, "time_limit": 0.0, "seed": 0, "use_animated_seed": False, "film_exposure": 1.0,
+        "film_transparent_glass": False, "pixel_filter_type": "BLACKMAN_HARRIS", "filter_width": 1.5,
+        "max_bounces": 0, "use_fast_gi": False, "caustics_reflective": False, "caustics_refractive": False,
+        "transparent_max_bounces": max(32, cycles.transparent_max_bounces)}
+    for name, value in wanted.items():
+        if hasattr(cycles, name):
+            setattr(cycles, name, value)
+
+
+# --- materials ----------------------------------------------------------------------------------------------------
+
+
+def _plain_material(material: bpy.types.Material) -> None:
+    if hasattr(material, "cycles") and hasattr(material.cycles, "emission_sampling"):
+        material.cycles.emission_sampling = "NONE"  # it still glows; it is no longer searched for as a light
+    if material.node_tree:
+        for node in material.node_tree.nodes:
+            if node.type == "OUTPUT_MATERIAL":
+                _without_volume(material.node_tree, node)
+
+
+def _without_volume(tree: bpy.types.NodeTree, output: Any) -> None:
+    """Fog ends a one-sample path anywhere within it, and with it the depth; what is only fog becomes invisible."""
+    volume, surface = output.inputs["Volume"], output.inputs["Surface"]
+    if not volume.is_linked:
+        return
+    for link in list(volume.links):
+        tree.links.remove(link)
+    if not surface.is_linked:
+        clear = tree.nodes.new("ShaderNodeBsdfTransparent")
+        tree.links.new(clear.outputs[0], surface)
+
+
+# --- passes -------------------------------------------------------------------------------------------------------
+
+
+GEOMETRY = ("use_pass_z", "use_pass_normal", "use_pass_vector", "use_pass_object_index")
+COLOUR = ("use_pass_diffuse_color", "use_pass_glossy_color", "use_pass_transmission_color", "use_pass_emit")
+
+
+def only_passes(layer: bpy.types.ViewLayer, wanted: Iterable[str]) -> None:
+    """Alpha comes with the combined pass, which is always made."""
+    for name in (p.identifier for p in layer.bl_rna.properties):
+        if name.startswith("use_pass_"):
+            setattr(layer, name, name in wanted or name == "use_pass_combined")
+    while layer.aovs:
+        layer.aovs.remove(layer.aovs[0])
+
+
+def number_objects() -> dict[int, bpy.types.Object]:
+    """Gives every object with a surface its own index. Instances show their source object's."""
+    found = [o for o in bpy.data.objects if o.type in SURFACES][:MOST_OBJECTS]
+    for number, thing in enumerate(found, start=1):
+        thing.pass_index = number
+    return dict(enumerate(found, start=1))
+
+
+# --- the camera ---------------------------------------------------------------------------------------------------
+
+
+def new_camera(scene: bpy.types.Scene) -> bpy.types.Object:
+    """A camera of our own: no parent, constraint, driver, scale, background or depth of field."""
+    data = bpy.data.cameras.new(CAMERA)
+    data.sensor_fit = "HORIZONTAL"
+    camera = bpy.data.objects.new(CAMERA, data)
+    camera.rotation_mode = "QUATERNION"
+    scene.collection.objects.link(camera)
+    return camera
+
+
+def keyframe(camera: bpy.types.Object, scene: bpy.types.Scene, frames: Sequence[int], poses: Sequence[Any]) -> None:
+    """One key per frame, at the time at which the renderer reads it; it never looks between them."""
+    previous = None
+    for frame, c2w in zip(frames, poses, strict=True):
+        location, rotation, _ = Matrix(blender_matrix(c2w)).decompose()
+        if previous is not None:
+            rotation.make_compatible(previous)
+        camera.location, camera.rotation_quaternion, previous = location, rotation, rotation
+        for channel in ("location", "rotation_quaternion"):
+            camera.keyframe_insert(channel, frame=remapped(scene, frame))
+
+
+def aim(scene: bpy.types.Scene, camera: bpy.types.Object, K: Any, size: tuple[int, int],
+        clip: tuple[float, float]) -> None:
+    """Lens, shift, clip range, and a picture of `size` pixels; no lens keys: Cycles ignores them."""
+    lens, data, render = lens_of(K, size), camera.data, scene.render
+    render.resolution_x, render.resolution_y = size
+    render.pixel_aspect_x, render.pixel_aspect_y = lens.pixel_aspect_x, lens.pixel_aspect_y
+    data.sensor_width, data.lens = lens.sensor_width, lens.lens
+    data.shift_x, data.shift_y = lens.shift_x, lens.shift_y
+    data.clip_start, data.clip_end = clip

@@ -1,0 +1,176 @@
+"""A planned shot → camera path and passes in its job folder, rendered by a background Blender from a saved copy.
+
+The copy is the only work on the artist's main thread; `tick()` is to be called now and then until it says that the
+capture has ended. Knows nothing of panels, strips or the engine's process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..engine import job
+from . import passes
+from .plan import Plan
+
+COPY, ORDER, RESULT = "scene.blend", "capture.json", "captured.json"  # in the job's state/
+LAST_LINES = 40
+OWN = __package__.rpartition(".")[0]
+
+
+class Capture:
+    """One capture: start, tick until it is over, or cancel."""
+
+    def __init__(self, plan: Plan, folder: Path, samples: int = passes.SAMPLES) -> None:
+        self.plan, self.folder, self.samples = plan, Path(folder), samples
+        self.state = "ready"  # ready, running, done, failed, cancelled
+        self.done = 0  # frames
+        self.error = ""
+        self.warnings: list[str] = []
+        self.objects: list[dict[str, Any]] = []
+        self.saved_seconds = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self._first_frame = 0.0
+
+    # --- start ---
+
+    def start(self) -> None:
+        """Saves the copy and starts the background Blender."""
+        state = self.folder / "state"
+        state.mkdir(parents=True, exist_ok=True)
+        for old in (RESULT, COPY):
+            (state / old).unlink(missing_ok=True)
+        began = time.monotonic()
+        save_copy(state / COPY)
+        self.saved_seconds = time.monotonic() - began
+        trusted = not bpy.app.autoexec_fail
+        job.write_json(state / ORDER, {"plan": self.plan.to_dict(), "samples": self.samples, "trusted": trusted,
+                                       "addons": enabled_addons()})
+        self._process = subprocess.Popen(command(self.folder, trusted), stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        threading.Thread(target=self._drain, args=(self._process.stdout,), daemon=True).start()
+        self.state = "running"
+
+    def _drain(self, stream: Any) -> None:
+        """Off the main thread: only moves lines."""
+        for line in stream:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    # --- while it runs ---
+
+    def tick(self) -> dict[str, Any] | None:
+        """What has happened since; None once the capture is over and everything is told."""
+        if self.state != "running":
+            return None
+        with contextlib.suppress(queue.Empty):
+            while self.state == "running":
+                line = self._lines.get_nowait()
+                if line is None:
+                    self._ended()
+                else:
+                    self._hear(line)
+        return self.progress()
+
+    def progress(self) -> dict[str, Any]:
+        return {"state": self.state, "done": self.done, "total": len(self.plan.frames), "eta": self._eta()}
+
+    def _eta(self) -> float | None:
+        """Seconds, from the frames so far; the first one, which loads the scene, is no measure."""
+        if self.state != "running" or self.done < 2:
+            return None
+        per_frame = (time.monotonic() - self._first_frame) / (self.done - 1)
+        return per_frame * (len(self.plan.frames) - self.done)
+
+    def _hear(self, line: bytes) -> None:
+        if not line.startswith(passes.PREFIX):
+            if text := line.decode("utf-8", "replace").strip():
+                self._last.append(text)
+            return
+        message = json.loads(line[len(passes.PREFIX):])
+        self.error = message.get("error", self.error)
+        if "frame" in message:
+            self.done = message["frame"]
+            self._first_frame = self._first_frame or time.monotonic()
+
+    def _ended(self) -> None:
+        """The child is gone; only its result file says that it had finished."""
+        assert self._process
+        code = self._process.wait()
+        result = self.folder / "state" / RESULT
+        if code == 0 and result.exists():
+            told = json.loads(result.read_text(encoding="utf-8"))
+            self.objects, self.warnings = told["objects"], told["warnings"]
+            self._close("done")
+            return
+        self.error = self.error or f"The background Blender ended (code {code}) after {self.done} of " \
+                                   f"{len(self.plan.frames)} frames: {' / '.join(list(self._last)[-3:])}"
+        self._close("failed")
+
+    # --- the end ---
+
+    def cancel(self) -> None:
+        """Ends the child at once; finished arrays are kept, half-written ones removed."""
+        if self.state != "running":
+            return
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+        self._close("cancelled")
+
+    def _close(self, state: str) -> None:
+        self.state = state
+        assert self._process and self._process.stdin
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        for name in (COPY, COPY + "1", ORDER, RESULT):
+            (self.folder / "state" / name).unlink(missing_ok=True)
+        if state != "done":
+            for part in (self.folder / "passes").glob("*.part"):
+                part.unlink(missing_ok=True)
+            for part in (self.folder / "passes").glob(".*.part"):
+                part.unlink(missing_ok=True)
+
+    def wait(self) -> None:
+        """For scripts: blocks until the capture is over."""
+        while self.tick():
+            time.sleep(0.05)
+
+
+# --- the child ----------------------------------------------------------------------------------------------------
+
+
+def save_copy(path: Path) -> None:
+    """The file as it stands, unsaved changes included; the artist's own file keeps its name and its state."""
+    bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, compress=False, relative_remap=True,
+                                check_existing=False)
+
+
+def command(folder: Path, trusted: bool) -> list[str]:
+    """Blender itself where there is one, with the artist's preferences and add-ons; else the bpy wheel's Python.
+
+    `trusted`: had this session blocked any script of the file, `bpy.app.autoexec_fail` would be set.
+    """
+    script = str(Path(__file__).with_name("passes.py"))
+    if not bpy.app.binary_path:
+        return [sys.executable, script, "--", str(folder)]
+    plain = ["--factory-startup"] if "--factory-startup" in sys.argv else []
+    return [bpy.app.binary_path, "--background", *plain, "-noaudio", "--offline-mode",
+            "--enable-autoexec" if trusted else "--disable-autoexec",
+            str(folder / "state" / COPY), "--python", script, "--", str(folder)]
+
+
+def enabled_addons() -> list[str]:
+    return [addon.module for addon in bpy.context.preferences.addons if addon.module != OWN]

@@ -1,0 +1,222 @@
+"""The story of one capture, in the background Blender: open the copy, read the cameras, strip the scene down, render
+and write every frame. Imports bpy; knows nothing of the artist's session or of the engine's models."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..engine import job
+from . import bare, cameras, lacking, pixels
+from .plan import Plan
+from .reader import Pixels, Reader
+
+
+@dataclass(frozen=True)
+class Path3D:
+    """The camera, frame by frame, as the artist's scene has it."""
+
+    c2w: np.ndarray  # (F,4,4)
+    K: np.ndarray  # (F,3,3)
+    clip: list[tuple[float, float]]
+    ahead: dict[int, np.ndarray]  # scene frame → pose one frame later, where the shot doesn't film that frame
+
+
+def open_copy(path: Path, order: dict[str, Any]) -> None:
+    """Blender proper has opened it from its command line; the bpy wheel opens it here."""
+    lacking.enable_addons(order["addons"])
+    if not bpy.data.filepath or Path(bpy.data.filepath).resolve() != path.resolve():
+        bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False, use_scripts=order["trusted"])
+
+
+def film(folder: Path, order: dict[str, Any], say: Callable[..., None]) -> None:
+    plan = Plan.from_dict(order["plan"])
+    scene = bpy.data.scenes[plan.scene]
+    layer = scene.view_layers[plan.view_layer]
+    warnings = lacking.warnings(scene, order["addons"])
+    path = read_cameras(scene, layer, plan)
+    warnings += lacking.drivers()
+    job.write_camera(folder, path.c2w, path.K, np.array(plan.frames))
+    say(phase="passes", total=len(plan.frames), warnings=len(warnings))
+    objects = _render(folder, scene, layer, plan, path, order, say)
+    job.write_json(folder / "state" / "captured.json", {"objects": objects, "warnings": warnings})
+    say(phase="done")
+
+
+# --- cameras ------------------------------------------------------------------------------------------------------
+
+
+def read_cameras(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan) -> Path3D:
+    """Pose and lens of the evaluated camera at every frame. Everything that no camera depends on is left out of the
+    evaluation, which would otherwise build the whole scene once more per frame."""
+    scene.timeline_markers.clear()  # the plan has read them; left in, they would choose the camera again
+    show(scene, layer)
+    c2w, K, clip, ahead = [], [], [], {}
+    with _collections_off(layer):
+        for i, (frame, name) in enumerate(zip(plan.frames, plan.cameras, strict=True)):
+            film_with(scene, name)
+            camera, depsgraph = _evaluated(scene, layer, frame)
+            c2w.append(cameras.pose(camera))
+            K.append(cameras.intrinsics(scene, camera, depsgraph, plan.size, plan.crop))
+            clip.append((camera.data.clip_start, camera.data.clip_end))
+            if _goes_on(plan, i) and plan.frames[i + 1] != frame + 1:
+                ahead[frame] = cameras.pose(_evaluated(scene, layer, frame + 1)[0])
+    return Path3D(np.array(c2w), np.array(K), clip, ahead)
+
+
+def film_with(scene: bpy.types.Scene, name: str) -> None:
+    camera = scene.objects.get(name) or bpy.data.objects[name]
+    if scene.camera != camera:
+        scene.camera = camera
+
+
+def _evaluated(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, frame: int) -> tuple[Any, Any]:
+    scene.frame_set(frame)
+    return scene.camera.evaluated_get(layer.depsgraph), layer.depsgraph
+
+
+def _goes_on(plan: Plan, i: int) -> bool:
+    """Whether the frame after this one belongs to the same camera."""
+    return i + 1 < len(plan.frames) and i + 1 not in plan.cuts
+
+
+def show(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
+    window = bpy.context.window
+    window.scene = scene
+    window.view_layer = layer
+
+
+@contextlib.contextmanager
+def _collections_off(layer: bpy.types.ViewLayer) -> Iterator[None]:
+    """A scene's camera, and what it hangs on, is evaluated even where its collection is excluded."""
+    before = list(_excluded(layer.layer_collection))
+    for child in layer.layer_collection.children:
+        child.exclude = True
+    yield
+    for collection, exclude in before:
+        collection.exclude = exclude
+
+
+def _excluded(parent: Any) -> Iterator[tuple[Any, bool]]:
+    """Parents first: setting one sets its children too."""
+    for child in parent.children:
+        yield child, child.exclude
+        yield from _excluded(child)
+
+
+# --- rendering ----------------------------------------------------------------------------------------------------
+
+
+def _render(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan, path: Path3D,
+            order: dict[str, Any], say: Callable[..., None]) -> list[dict[str, Any]]:
+    table = bare.number_objects()
+    bare.strip_down(scene, layer)
+    camera = bare.new_camera(scene)
+    _bake(scene, camera, plan, path)
+    bare.only_passes(layer, bare.GEOMETRY + bare.COLOUR)
+    _stand_aside()
+    matrices = Matrices(table, scene)
+    shutter = Reader(scene)
+    with _arrays(folder, plan) as arrays:
+        for i, frame in enumerate(plan.frames):
+            bare.aim(scene, camera, path.K[i], plan.size, path.clip[i])
+            shutter.before = matrices.read
+            geometry = shutter.frame(frame, 1)
+            shutter.before = lambda depsgraph: None
+            colour = shutter.frame(frame, order["samples"])
+            _write(arrays, i, plan, path, geometry, colour)
+            say(frame=i + 1)
+        seen = _seen(arrays["index"])
+    matrices.write(folder, seen)
+    return [{"index": n, "name": table[n].name} for n in seen if n in table]
+
+
+def _bake(scene: bpy.types.Scene, camera: bpy.types.Object, plan: Plan, path: Path3D) -> None:
+    keys = dict(zip(plan.frames, path.c2w, strict=True)) | {f + 1: pose for f, pose in path.ahead.items()}
+    bare.keyframe(camera, scene, sorted(keys), [keys[f] for f in sorted(keys)])
+    scene.camera = camera
+
+
+def _stand_aside() -> None:
+    """An empty scene in the window: operators evaluate the window's scene, which would build ours a second time."""
+    bpy.context.window.scene = bpy.data.scenes.new("Shotlock empty")
+
+
+@contextlib.contextmanager
+def _arrays(folder: Path, plan: Plan) -> Iterator[dict[str, np.ndarray]]:
+    width, height = plan.size
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(job.new_array(folder / "passes" / f"{name}.npy", kind.dtype, (
+                   len(plan.frames), height, width) + ((kind.channels,) if kind.channels > 1 else ())))
+               for name, kind in job.PASSES.items()}
+
+
+def _write(arrays: dict[str, np.ndarray], i: int, plan: Plan, path: Path3D, geometry: Pixels, colour: Pixels) -> None:
+    z = pixels.depth(geometry["depth"])
+    sky = np.isinf(z)
+    base, gloss = pixels.surface_colour(colour["diffuse"], colour["glossy"], colour["transmission"],
+                                        colour["emission"], colour["combined"][..., 3], sky)
+    arrays["depth"][i] = z
+    arrays["normal"][i] = pixels.normal(geometry["normal"], sky)
+    arrays["index"][i] = pixels.index(geometry["index"], sky)
+    arrays["base"][i] = pixels.srgb(base)
+    arrays["gloss"][i] = pixels.share(gloss)
+    arrays["emission"][i] = pixels.half(np.where(sky[..., None], 0, colour["emission"]))
+    arrays["motion"][i] = pixels.half(motion(plan, path, i, z, geometry["vector"]))
+
+
+def motion(plan: Plan, path: Path3D, i: int, z: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """From this frame of the shot to the next; nothing moves on the last one and before a cut.
+
+    Cycles looks one scene frame ahead. Where the shot steps further, the camera's part is computed and what objects do
+    by themselves goes on as it does in the first frame of the step.
+    """
+    if not _goes_on(plan, i):
+        return np.zeros((*z.shape, 2), np.float32)
+    uv, K, c2w, K2, c2w2 = pixels.centres(*z.shape), path.K[i], path.c2w[i], path.K[i + 1], path.c2w[i + 1]
+    moved = pixels.cycles_motion(vector)
+    step = plan.frames[i + 1] - plan.frames[i]
+    if step == 1:
+        moved = pixels.relensed(moved, uv, K, K2)
+    else:
+        own = moved - pixels.static_motion(z, uv, K, K, c2w, path.ahead[plan.frames[i]])
+        moved = pixels.static_motion(z, uv, K, K2, c2w, c2w2) + step * own
+    return np.where(np.isinf(z)[..., None], pixels.turned(uv, K, K2, c2w, c2w2), moved)
+
+
+# --- objects ------------------------------------------------------------------------------------------------------
+
+
+class Matrices:
+    """Where each object stands in every frame. What is (also) instanced has no single place and is left out."""
+
+    def __init__(self, table: dict[int, bpy.types.Object], scene: bpy.types.Scene) -> None:
+        placed = set(scene.objects) | set(scene.background_set.objects if scene.background_set else ())
+        self.table = {number: thing for number, thing in table.items() if thing in placed}
+        self.rows: list[np.ndarray] = []
+
+    def read(self, depsgraph: bpy.types.Depsgraph) -> None:
+        if not self.rows:
+            sources = {i.instance_object.original for i in depsgraph.object_instances if i.is_instance}
+            self.table = {number: thing for number, thing in self.table.items() if thing not in sources}
+        self.rows.append(np.array([thing.evaluated_get(depsgraph).matrix_world for thing in self.table.values()],
+                                  np.float32).reshape(-1, 4, 4))
+
+    def write(self, folder: Path, seen: list[int]) -> None:
+        numbers = list(self.table)
+        kept = [row for row, number in enumerate(numbers) if number in set(seen)]
+        matrix = np.stack([row[kept] for row in self.rows], 1).astype(np.float64)
+        job.write_objects(folder, np.array([numbers[row] for row in kept], np.int32), matrix)
+
+
+def _seen(index: np.ndarray) -> list[int]:
+    found = np.zeros(bare.MOST_OBJECTS + 1, bool)
+    for frame in index:
+        found[np.unique(frame)] = True
+    return [int(n) for n in np.flatnonzero(found) if n]
