@@ -14,7 +14,9 @@ import os
 import re
 import shutil
 import stat
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -105,7 +107,7 @@ def read(folder: Path | str) -> Job:
     arrays = camera(job)
     count = len(arrays["frames"])
     _require(all(cut < count for cut in job.cuts),
-             f"job.json's cuts is {_short(job.cuts)}: expected indices below {count}, the camera's number of frames")
+             f"job.json's cuts is {_show(job.cuts)}: expected indices below {count}, the camera's number of frames")
     for name in job.passes:
         if name in PASSES:
             check_pass(job, name, count)
@@ -115,19 +117,19 @@ def read(folder: Path | str) -> Job:
 
 def parse(folder: Path, value: Any) -> Job:
     """The fields of job.json, checked one by one. Files are not looked at."""
-    _require(isinstance(value, dict), f"job.json holds {_short(value)}: one JSON object is needed")
+    _require(isinstance(value, dict), f"job.json holds {_show(value)}: one JSON object is needed")
     version = value.get("version")
     _require(type(version) is not int or version <= VERSION,
-             f"job.json is version {_short(version)} and this Shotlock reads version {VERSION}", "update Shotlock")
+             f"job.json is version {_show(version)} and this Shotlock reads version {VERSION}", "update Shotlock")
     _require(type(version) is int and version == VERSION,
-             f"job.json's version is {_short(version)}: expected {VERSION}")
+             f"job.json's version is {_show(version)}: expected {VERSION}")
     for name in ("id", "size"):
         _require(name in value, f"job.json has no {name}: it is needed")
     value = {"crop": [0, 0, *value["size"]] if isinstance(value["size"], list) else None} | value
     for name, check in CHECKS.items():
         if name in value:
             expected = check(value[name], value)
-            _require(expected is None, f"job.json's {name} is {_short(value[name])}: expected {expected}")
+            _require(expected is None, f"job.json's {name} is {_show(value[name])}: expected {expected}")
     known = {name: _frozen(value[name]) for name in NAMES if name in value}
     return Job(folder=folder, extra={k: v for k, v in value.items() if k not in NAMES}, **known)
 
@@ -360,7 +362,7 @@ def read_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.
         major, _ = npy.read_magic(stream)
         reader = {1: npy.read_array_header_1_0, 2: npy.read_array_header_2_0}[major]
         shape, order, dtype = reader(stream, max_header_size=MOST_HEADER)
-    except (ValueError, KeyError, EOFError, SyntaxError, RecursionError, MemoryError) as error:
+    except (ValueError, KeyError, EOFError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
         raise BadJob(f"{name} is not a numpy array ({_short(str(error))}): expected an .npy; {REPLACED}") from error
     _require(not dtype.hasobject, f"{name} holds Python objects: expected numbers")
     _require(all(0 <= side < 2**40 for side in shape), f"{name} has the shape {shape}: expected sizes above 0")
@@ -374,9 +376,9 @@ def load_npz(folder: Path, name: str, members: Mapping[str, tuple[str, int]], mo
         with zipfile.ZipFile(path) as archive:
             return {key: _load_member(archive, f"{name}'s {key}", key, *kind, most) for key, kind in members.items()}
     except KeyError as error:
-        raise BadJob(f"{name} lacks {_short(str(error))}: expected {', '.join(members)}") from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise BadJob(f"{name} can't be read ({_short(str(error))}): expected an .npz") from error
+        raise BadJob(f"{name} lacks an array: expected {', '.join(members)}; {REPLACED}") from error
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise BadJob(f"{name} can't be read ({_short(str(error))}): expected an .npz; {REPLACED}") from error
 
 
 def _load_member(archive: zipfile.ZipFile, what: str, key: str, dtype: str, axes: int, most: int) -> np.ndarray:
@@ -557,7 +559,13 @@ def _require(good: Any, message: str, mend: str = REPLACED) -> None:
         raise BadJob(f"{message}; {mend}")
 
 
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
+def _show(value: Any) -> str:
+    try:
+        return _short(repr(value))
+    except ValueError:                                      # an integer of thousands of digits
+        return "a very large number"
+
+
+def _short(text: str) -> str:
     text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0").replace("\n", " ")
     return text if len(text) <= 80 else text[:77] + "..."
