@@ -51,10 +51,21 @@ def adjustments(scene: bpy.types.Scene) -> list[str]:
 def apply(strip: Any, scene: bpy.types.Scene) -> Inverse:
     """Sets the strip's colour space for the scene's view as it is now."""
     wanted = inverse(scene)
-    if wanted.space not in compat.colour_spaces(strip):
+    if _lacks(strip, wanted.space):
         wanted = PLAIN
     strip.colorspace_settings.name = wanted.space
     return wanted
+
+
+def match(strips: list[Any], scene: bpy.types.Scene) -> bool:
+    """Whether these strips have the colour space that the view asks for."""
+    wanted = inverse(scene).space
+    return all(strip.colorspace_settings.name in (wanted, PLAIN.space if _lacks(strip, wanted) else wanted)
+               for strip in strips)
+
+
+def _lacks(strip: Any, space: str) -> bool:
+    return space not in compat.colour_spaces(strip)
 
 
 def complaint(scene: bpy.types.Scene) -> str:

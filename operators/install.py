@@ -294,6 +294,20 @@ class SHOTLOCK_OT_cancel_install(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class SHOTLOCK_OT_show_preferences(bpy.types.Operator):
+    bl_idname = "shotlock.show_preferences"
+    bl_label = "Preferences"
+    bl_description = "Open Shotlock's preferences"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return properties.preferences() is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return bpy.ops.preferences.addon_show(module=properties.ShotlockPreferences.bl_idname)
+
+
 class SHOTLOCK_OT_copy_install_report(bpy.types.Operator):
     bl_idname = "shotlock.copy_install_report"
     bl_label = "Copy Report"
@@ -305,7 +319,10 @@ class SHOTLOCK_OT_copy_install_report(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (SHOTLOCK_OT_install_engine, SHOTLOCK_OT_cancel_install, SHOTLOCK_OT_copy_install_report)
+CLASSES = (
+    SHOTLOCK_OT_install_engine, SHOTLOCK_OT_cancel_install, SHOTLOCK_OT_show_preferences,
+    SHOTLOCK_OT_copy_install_report,
+)
 
 
 def register() -> None:

@@ -113,9 +113,8 @@ class SHOTLOCK_OT_match_view(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = compat.sequencer_scene(context)
-        for owner, strip in takes.strips_of_takes():
-            if owner == scene:
-                colours.apply(strip, scene)
+        for strip in takes.strips_in(scene):
+            colours.apply(strip, scene)
         return {"FINISHED"}
 
 

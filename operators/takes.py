@@ -101,6 +101,20 @@ def report(folder: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def cached_report(folder: Path) -> dict[str, Any]:
+    """The same for panels, which are drawn often: read again only when the file has changed."""
+    try:
+        written = (folder / "report.json").stat().st_mtime_ns
+    except OSError:
+        return {}
+    if _reports.get(folder, (0, {}))[0] != written:
+        _reports[folder] = (written, report(folder))
+    return _reports[folder][1]
+
+
+_reports: dict[Path, tuple[int, dict[str, Any]]] = {}
+
+
 # Making room
 
 def new_folder(blend: str, shot: str) -> Path:
@@ -194,9 +208,12 @@ def is_take(strip: Any) -> bool:
 
 def strips_of_takes() -> Iterator[tuple[bpy.types.Scene, Any]]:
     for scene in bpy.data.scenes:
-        for strip in compat.all_strips(scene):
-            if is_take(strip):
-                yield scene, strip
+        for strip in strips_in(scene):
+            yield scene, strip
+
+
+def strips_in(scene: bpy.types.Scene) -> list[Any]:
+    return [strip for strip in compat.all_strips(scene) if is_take(strip)]
 
 
 def job_folder(strip: Any) -> Path:

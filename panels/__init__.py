@@ -4,7 +4,9 @@ from types import ModuleType
 
 
 def rooms() -> list[ModuleType]:
-    return []
+    from . import pictures, shot, status, take
+
+    return [pictures, shot, take, status]
 
 
 def register() -> None:

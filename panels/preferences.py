@@ -1,0 +1,43 @@
+"""The add-on's preferences: where the engine and the takes live, and the engine's installation."""
+
+import bpy
+
+from ..operators import install
+from . import words
+
+
+def draw(preferences: bpy.types.AddonPreferences, context: bpy.types.Context) -> None:
+    layout = preferences.layout
+    layout.use_property_split = True
+    draw_engine(layout, context, preferences)
+    layout.prop(preferences, "takes_folder", placeholder="shots, beside the .blend")
+    layout.prop(preferences, "keep_passes")
+
+
+def draw_engine(
+    layout: bpy.types.UILayout, context: bpy.types.Context, preferences: bpy.types.AddonPreferences
+) -> None:
+    try:
+        found, icon = words.tr_("The engine runs with {}").format(install.engine_python()), "CHECKMARK"
+    except install.NoEngine as error:
+        found, icon = str(error), "INFO"
+    layout.prop(preferences, "engine_python", placeholder="found by itself")
+    words.sentence(layout, context, found, icon)
+    draw_installation(layout, context)
+
+
+def draw_installation(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    latest = install.latest()
+    if install.running() and latest is not None:
+        row = layout.row(align=True)
+        row.progress(factor=latest.progress, text=latest.phase, translate=False)
+        row.operator("shotlock.cancel_install", text="", icon="CANCEL")
+        return
+    exists = install.python_of(install.engine_folder()).is_file()
+    layout.operator("shotlock.install_engine", text="Repair Engine" if exists else "Install Engine", icon="IMPORT")
+    reason = install.why_not()
+    if reason:
+        words.sentence(layout, context, reason, icon="INFO")
+    if latest is not None and latest.state == "failed":
+        words.sentence(layout, context, latest.error, icon="ERROR")
+        layout.operator("shotlock.copy_install_report", icon="COPYDOWN")

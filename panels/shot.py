@@ -1,0 +1,202 @@
+"""The Shotlock tab: what will be filmed, Generate, what is happening, and what came of it. The same in the 3D view and
+in the sequencer."""
+
+import bpy
+
+from ..operators import colours, compat, generate, session, takes
+from ..operators.plan import Refusal, plan
+from . import pictures, words
+
+PICTURE = 8.0           # the preview's height in buttons
+
+
+def draw_shot(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    scene = context.scene
+    layout.use_property_split, layout.use_property_decorate = True, False
+    draw_prompt(layout, scene.shotlock)
+    draw_camera(layout, scene)
+    draw_range(layout, scene)
+    draw_size(layout, context)
+
+
+def draw_prompt(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    column = layout.column()
+    column.use_property_split = False
+    column.prop(settings, "prompt", text="", placeholder="What the shot should look like")
+
+
+def draw_camera(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    settings = scene.shotlock
+    layout.prop(settings, "camera", placeholder=scene.camera.name if scene.camera else "")
+
+
+def draw_range(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    settings = scene.shotlock
+    layout.prop(settings, "use_scene_range")
+    column = layout.column(align=True)
+    if settings.use_scene_range:
+        column.active = False
+        column.prop(scene, "frame_start", text="Start")
+        column.prop(scene, "frame_end", text="End")
+    else:
+        column.prop(settings, "frame_start")
+        column.prop(settings, "frame_end")
+
+
+def draw_size(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    layout.prop(context.scene.shotlock, "width")
+    try:
+        shot = plan(context.scene, context.view_layer)
+    except Refusal:
+        return
+    row = layout.row()
+    row.alignment = "RIGHT"
+    row.active = False
+    row.label(text=words.tr_("{} x {} px · {} frames").format(*shot.crop[2:], len(shot.frames)), translate=False)
+
+
+def draw_action(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Generate, or what is being done instead."""
+    job = session.current()
+    if job is not None:
+        draw_progress(layout, job)
+        return
+    column = layout.column()
+    column.scale_y = 1.5
+    column.operator("shotlock.generate", icon="RENDER_ANIMATION")
+    reason = generate.why_not(context)
+    if reason:
+        words.sentence(layout, context, reason, icon="INFO")
+    if generate.needs_engine():
+        layout.operator("shotlock.install_engine", icon="IMPORT")
+        layout.operator("shotlock.show_preferences", icon="PREFERENCES")
+
+
+def draw_progress(layout: bpy.types.UILayout, job: session.Job) -> None:
+    layout.label(text=job.shot, translate=False, icon="VIEW_CAMERA")
+    row = layout.row(align=True)
+    text = words.progress(job.phase, job.step, job.steps, job.eta)
+    row.progress(factor=job.progress, text=text, translate=False)
+    row.operator("shotlock.cancel", text="", icon="CANCEL")
+    number = pictures.icon(job.preview)
+    if number:
+        layout.template_icon(icon_value=number, scale=PICTURE)
+
+
+def draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """How the scene's newest job ended."""
+    job = session.latest(context.scene)
+    if job is None or not job.ended:
+        return
+    if job.state == "done":
+        draw_report(layout, context, job.report)
+    elif job.state == "cancelled":
+        layout.label(text="The shot was cancelled", icon="CANCEL")
+    if job.error:
+        words.sentence(layout, context, job.error, icon="ERROR")
+    if job.state == "failed":
+        layout.operator("shotlock.resume", icon="FILE_REFRESH")
+    for warning in job.warnings:
+        words.sentence(layout, context, warning, icon="INFO")
+
+
+def draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: dict) -> None:
+    """The camera report's one line: whether the take follows the camera, and how closely."""
+    line = str(report.get("verdict", ""))
+    if line:
+        icon = "CHECKMARK" if report.get("follows") else "ERROR"
+        words.sentence(layout, context, line[:1].upper() + line[1:], icon)
+
+
+def draw_waiting(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Takes that are finished, but whose scene is not there."""
+    for job in session.waiting():
+        text = words.tr_("A take of {} is finished; its scene {} is not open").format(job.shot, job.origin.scene)
+        words.sentence(layout, context, text, icon="INFO")
+        layout.operator("shotlock.place_take", text="Place It Here").directory = str(job.folder)
+
+
+def draw_notes(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """What bites later, said where it can be mended."""
+    scene = context.scene
+    if scene.render.use_sequencer and len(compat.strips(scene)):
+        words.sentence(layout, context, "F12 renders this scene's strips, not its 3D view", icon="INFO")
+        layout.prop(scene.render, "use_sequencer", text="Render the Strips")
+    shown = compat.sequencer_scene(context) if context.area.type == "SEQUENCE_EDITOR" else scene
+    if shown not in (scene, None):
+        text = words.tr_("The strip will be placed in {}; this sequencer shows {}").format(scene.name, shown.name)
+        words.sentence(layout, context, text, icon="INFO")
+    if takes.strips_in(scene):
+        draw_colours(layout, context, scene)
+    if bpy.data.filepath and takes.homeless():
+        words.sentence(layout, context, "Takes made before the file was saved lie outside its folder", icon="INFO")
+        layout.operator("shotlock.move_takes", icon="FILE_FOLDER")
+
+
+def draw_colours(layout: bpy.types.UILayout, context: bpy.types.Context, scene: bpy.types.Scene) -> None:
+    if not colours.match(takes.strips_in(scene), scene):
+        words.sentence(layout, context, "The view changed since the strips were placed", icon="COLOR")
+        layout.operator("shotlock.match_view")
+    complaint = colours.complaint(scene)
+    if complaint:
+        words.sentence(layout, context, complaint, icon="COLOR")
+        layout.operator("shotlock.show_as_generated")
+
+
+class ShotPanel:
+    bl_label = "Shot"
+    bl_category = "Shotlock"
+    bl_region_type = "UI"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        draw_shot(self.layout, context)
+        draw_action(self.layout, context)
+        draw_outcome(self.layout, context)
+        draw_waiting(self.layout, context)
+        draw_notes(self.layout, context)
+
+
+class SettingsPanel:
+    bl_label = "Settings"
+    bl_category = "Shotlock"
+    bl_region_type = "UI"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.shotlock
+        layout.use_property_split, layout.use_property_decorate = True, False
+        for name in ("negative_prompt", "seed", "steps", "guidance", "control_strength", "model"):
+            layout.prop(settings, name)
+
+
+class SHOTLOCK_PT_shot_view3d(ShotPanel, bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+
+
+class SHOTLOCK_PT_settings_view3d(SettingsPanel, bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+    bl_parent_id = "SHOTLOCK_PT_shot_view3d"
+
+
+class SHOTLOCK_PT_shot_sequencer(ShotPanel, bpy.types.Panel):
+    bl_space_type = "SEQUENCE_EDITOR"
+
+
+class SHOTLOCK_PT_settings_sequencer(SettingsPanel, bpy.types.Panel):
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_parent_id = "SHOTLOCK_PT_shot_sequencer"
+
+
+CLASSES = (
+    SHOTLOCK_PT_shot_view3d, SHOTLOCK_PT_settings_view3d, SHOTLOCK_PT_shot_sequencer, SHOTLOCK_PT_settings_sequencer,
+)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

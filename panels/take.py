@@ -1,0 +1,50 @@
+"""The take on the active strip: what it was made with, how well it follows, and what can be done with it."""
+
+import bpy
+
+from ..operators import compat, properties, strips, takes
+from . import words
+from .shot import draw_report
+
+
+class SHOTLOCK_PT_take(bpy.types.Panel):
+    bl_label = "Take"
+    bl_category = "Shotlock"
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "UI"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return strips.active_take(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        strip = compat.active_strip(context)
+        layout, made = self.layout, strip.shotlock
+        title = words.tr_("{} · take {}").format(made.shot, made.take)
+        layout.label(text=title, translate=False, icon="SEQUENCE")
+        folder = takes.job_folder(strip)
+        draw_report(layout, context, takes.cached_report(folder))
+        if not (folder / "frames").is_dir():
+            words.sentence(layout, context, f"The take's folder is not at {folder}", icon="ERROR")
+        draw_settings(layout, made)
+        row = layout.row(align=True)
+        row.operator("shotlock.redo", icon="LOOP_BACK")
+        row.operator("shotlock.reveal", text="", icon="FILE_FOLDER")
+
+
+def draw_settings(layout: bpy.types.UILayout, made: bpy.types.PropertyGroup) -> None:
+    """Shown, not editable: this is what the take was made with."""
+    column = layout.column(align=True)
+    column.use_property_split, column.use_property_decorate = True, False
+    column.enabled = False
+    for name in properties.SETTINGS:
+        if name != "negative_prompt" or made.negative_prompt:
+            column.prop(made, name)
+
+
+def register() -> None:
+    bpy.utils.register_class(SHOTLOCK_PT_take)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_class(SHOTLOCK_PT_take)

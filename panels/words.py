@@ -1,0 +1,41 @@
+"""How sentences, times and progress are written on a panel. Knows layouts and the region's width, nothing of jobs."""
+
+import textwrap
+
+import bpy
+from bpy.app.translations import pgettext_iface as tr_
+
+CHARACTER = 7.0         # pixels of an average character at the default interface scale
+MARGIN = 70             # pixels that a panel, its icon and its borders take
+
+
+def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
+    """A sentence on as many lines as the region needs; labels do not wrap by themselves."""
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(textwrap.wrap(tr_(text), characters(context)) or [""]):
+        column.label(text=line, translate=False, icon=icon if number == 0 else blank(icon))
+
+
+def blank(icon: str) -> str:
+    return "NONE" if icon == "NONE" else "BLANK1"
+
+
+def characters(context: bpy.types.Context) -> int:
+    scale = context.preferences.system.ui_scale
+    width = context.region.width if context.region else 300
+    return max(20, int((width / scale - MARGIN) / CHARACTER))
+
+
+def time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    whole = max(1, round(seconds))
+    return tr_("{} s left").format(whole) if whole < 90 else tr_("{} min left").format(round(whole / 60))
+
+
+def progress(phase: str, step: int, steps: int, eta: float | None) -> str:
+    """"Sampling 3/8 · 40 s left"."""
+    counted = f"{tr_(phase)} {step}/{steps}" if steps else tr_(phase)
+    left = time_left(eta)
+    return f"{counted} · {left}" if left else counted
