@@ -13,6 +13,7 @@ VERSION = 1                     # of the wire; both ends say it first, and must 
 SHOTLOCK = "0.1.0"              # of the add-on: an engine of another version is another installation
 LONGEST = 2**20                 # bytes of a line; the longest real one has a few hundred
 CHUNK = 2**16
+TOO_LONG = f"ignored a line of over {LONGEST} bytes"
 
 Message = dict[str, Any]
 Log = Callable[[str], None]
@@ -72,17 +73,19 @@ def lines(stream: BinaryIO, log: Log) -> Iterator[bytes]:
     while chunk := _read(stream):
         *ended, rest = chunk.split(b"\n")
         for part in ended:
-            line = bytes(held) + part
+            line, complete = bytes(held) + part, not dropping
             held.clear()
-            if not dropping and len(line) <= LONGEST and line.strip():
-                yield line
             dropping = False
+            if complete and len(line) > LONGEST:
+                log(TOO_LONG)
+            elif complete and line.strip():
+                yield line
         held += rest
-        if dropping or len(held) > LONGEST:
-            if not dropping:
-                log(f"ignored a line of over {LONGEST} bytes")
-            held.clear()
+        if len(held) > LONGEST and not dropping:
+            log(TOO_LONG)
             dropping = True
+        if dropping:
+            held.clear()
 
 
 def _read(stream: BinaryIO) -> bytes:
