@@ -33,6 +33,7 @@ KEPT = 0.35                   # of a stretch's first points: below, a new stretc
 LONGEST = 48                  # frames in a stretch
 SHARE_OF_INLIERS = 0.3        # fewer agreeing points: no camera explains the pictures
 REPROJECTION = 1.5            # px at 448 wide
+MEDIANS, ROUNDS = 3.0, 3      # least squares over the points within so many medians, repeated
 TRACKED_FRAMES = 240          # of a long clip: stretches spread evenly over it
 LK = {"winSize": (17, 17), "maxLevel": 4,
       "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01), "minEigThreshold": 1e-4}
@@ -138,11 +139,23 @@ def solve(points: np.ndarray, uv: np.ndarray, K: np.ndarray, tolerance: float) -
     if not found or inliers is None or len(inliers) < FEWEST:
         return None
     chosen = inliers.ravel()
-    turn, shift = cv2.solvePnPRefineLM((points - centre)[chosen], uv[chosen], K, None, turn, shift)
+    for _ in range(ROUNDS):
+        turn, shift = cv2.solvePnPRefineLM((points - centre)[chosen], uv[chosen], K, None, turn, shift)
+        chosen = agreeing(points - centre, uv, K, turn, shift, tolerance)
+        if len(chosen) < FEWEST:
+            return None
     rotation = cv2.Rodrigues(turn)[0]
     c2w = np.eye(4)
     c2w[:3, :3], c2w[:3, 3] = rotation.T, centre - (rotation.T @ shift)[:, 0]
     return c2w, chosen
+
+
+def agreeing(points: np.ndarray, uv: np.ndarray, K: np.ndarray, turn: np.ndarray, shift: np.ndarray,
+             tolerance: float) -> np.ndarray:
+    """Numbers of the points within a few medians of the pose: a slipped corner is not averaged in."""
+    distance = np.linalg.norm(cv2.projectPoints(points, turn, shift, K, None)[0][:, 0] - uv, axis=1)
+    typical = np.median(distance[distance < tolerance]) if (distance < tolerance).any() else tolerance
+    return np.flatnonzero(distance < min(tolerance, MEDIANS * typical))
 
 
 def epipolar(clip: Clip, stretch: Stretch, frame: int, depth: float) -> float | None:

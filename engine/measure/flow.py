@@ -17,6 +17,7 @@ LONGEST_GAP = 16              # frames
 NO_MOTION = 0.5               # px at 448 wide over the longest gap: the plan does not move
 PAIRS = 12
 TEXTURE = 3e-4                # smallest eigenvalue (grey 0..1, 7 px) at which flow has two directions to hold on to
+BORDER = 13                   # px: DIS matches patches of 8, so what moves pulls at the pixels beside it
 LEAST_TEXTURED = 0.02         # share of the frame
 
 
@@ -84,7 +85,7 @@ def measure(clip: Clip, stop: Callable[[], None]) -> Flow | None:
     for a, b in pairs:
         stop()
         uv, seen = covisible(clip.view(a), clip.view(b))
-        seen &= clip.still_between(a, b)
+        seen &= cv2.erode(clip.still_between(a, b).astype(np.uint8), np.ones((BORDER, BORDER), np.uint8)) > 0
         planned = uv - pixel_grid(*seen.shape)
         grey = clip.grey(a)
         held = seen & textured(grey)

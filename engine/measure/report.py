@@ -81,11 +81,11 @@ def fill_position(sheet: Sheet, poses: list[features.Pose]) -> None:
     depth = float(np.median([p.depth for p in poses]))
     path = float(np.mean([p.path for p in poses]))
     error = float(np.mean([p.position for p in poses]))
+    sheet.put(position_err_percent_of_depth=100 * error / depth)
     if path > TRAVELS * depth:
         sheet.put(trans_err_percent=100 * error / path)
     else:
         sheet.none("the camera does not travel: there is no path to take a share of", "trans_err_percent")
-        sheet.put(drift_percent=100 * error / depth)
 
 
 def why_untracked(found: features.Tracking, total: int) -> str:

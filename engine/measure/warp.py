@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..quality import lab
 from .clip import Clip
 from .flow import spread
 from .geometry import covisible, magnification, sample
@@ -119,10 +120,6 @@ def cells(values: np.ndarray, mask: np.ndarray, size: int) -> tuple[np.ndarray, 
         return cut.reshape(rows, size, columns, size, -1).sum((1, 3)).reshape(rows * columns, -1)
     count = fold(mask[..., None].astype(np.float64))
     return fold(values * mask[..., None]) / np.maximum(count, 1), count[:, 0] / size**2
-
-
-def lab(picture: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(np.clip(picture, 0, 255).astype(np.float32) / 255, cv2.COLOR_RGB2Lab).astype(np.float64)
 
 
 def colour_distance(a: np.ndarray, b: np.ndarray, mask: np.ndarray, size: int) -> float:

@@ -29,10 +29,10 @@ SAMPLES = 2                                        # per pixel side
 def waves() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Wave vectors (N,3) rad per unit, phases, amplitudes ~ 1/k^0.7: from broad patches to fine grain."""
     random = np.random.default_rng(5)
-    length = np.geomspace(0.8, 40, 16)
-    direction = random.normal(size=(16, 3))
+    length = np.geomspace(0.8, 40, 12)
+    direction = random.normal(size=(12, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    return direction * length[:, None], random.uniform(0, 7, 16), length ** -0.35
+    return direction * length[:, None], random.uniform(0, 7, 12), length ** -0.35
 
 
 @dataclass
@@ -162,9 +162,17 @@ def motion(facts: dict[str, np.ndarray], step: np.ndarray, K: np.ndarray, c2w: n
     return there[..., :2] / there[..., 2:] - np.stack([u, v], -1)
 
 
-def render(c2w: np.ndarray, size: tuple[int, int] = (256, 144), moving: bool = False,
-           pictured: np.ndarray | None = None) -> Shot:
-    """Plan `c2w` (F,4,4) with its passes, and pictures taken along it, or along `pictured`."""
+def photograph(K: np.ndarray, c2w: np.ndarray, size: tuple[int, int], boxes: list) -> np.ndarray:
+    return np.rint(255 * averaged(shade(K, c2w, size, boxes, SAMPLES)["colour"], SAMPLES)).astype(np.uint8)
+
+
+def pictures(c2w: np.ndarray, size: tuple[int, int] = (256, 144)) -> np.ndarray:
+    """What a camera sees along c2w (F,4,4), without passes (F,H,W,3): for clips that do not follow the plan."""
+    return np.stack([photograph(K, pose, size, BOXES) for K, pose in zip(pinhole(len(c2w), *size), c2w)])
+
+
+def render(c2w: np.ndarray, size: tuple[int, int] = (256, 144), moving: bool = False) -> Shot:
+    """Plan `c2w` (F,4,4) with its passes, and pictures taken along it."""
     frames = len(c2w)
     K = pinhole(frames, *size)
     centres = np.array([[b[0] for b in boxes_at(f, frames, moving)] for f in range(frames)])
@@ -172,9 +180,7 @@ def render(c2w: np.ndarray, size: tuple[int, int] = (256, 144), moving: bool = F
     for f in range(frames):
         facts = shade(K[f], c2w[f], size, boxes_at(f, frames, moving), 1)
         rows.append(facts)
-        taken = c2w[f] if pictured is None else pictured[f]
-        fine = shade(K[f], taken, size, boxes_at(f, frames, moving), SAMPLES)
-        shown.append(np.rint(255 * averaged(fine["colour"], SAMPLES)).astype(np.uint8))
+        shown.append(photograph(K[f], c2w[f], size, boxes_at(f, frames, moving)))
         n = min(f + 1, frames - 1)
         flow = motion(facts, centres[n] - centres[f], K[f], c2w[f], c2w[n])
         vectors.append(flow if n > f else np.zeros_like(flow))
