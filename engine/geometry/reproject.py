@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .anchors import slot_table
-from .cameras import flow, invert_k, over_pixels, pixel_axes, transfer, wide
+from .cameras import flow, invert_k, pixel_axes, transfer, wide
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,14 @@ class Sight:
     u: Tensor           # (H,W) source pixels, finite everywhere
     v: Tensor
     valid: Tensor       # (H,W) bool
-    score: Tensor       # (H,W) 0 is best: same scale, square on; -inf where not valid
+    facing: Tensor      # (H,W) cosine between the surface's normal and the direction to the source camera
+    zoom: Tensor        # (H,W) source pixels per target pixel, along the picture
+
+    @property
+    def score(self) -> Tensor:
+        """(H,W): 0 is best: square on, same scale; -inf where not valid."""
+        score = self.facing.clamp_min(1e-6).log() - self.zoom.log().abs()
+        return score.masked_fill(~self.valid, -torch.inf)
 
 
 STRICT = Strictness()
@@ -103,37 +110,44 @@ def look(source: View, target: View, strict: Strictness = STRICT) -> Sight:
     """The whole walk: target pixel -> source pixel -> is it the same surface?"""
     near, bad = nearness(target.depth)
     ray, camera = lines_of_sight(source, target, near)
-    ahead = ray[..., 2] > 0
-    scale = torch.where(ahead, ray[..., 2], 1.0)
+    ahead = ray[2] > 0
+    scale = torch.where(ahead, ray[2], 1.0)
     height, width = source.depth.shape
-    u, v = ray[..., 0] / scale, ray[..., 1] / scale
+    u, v = ray[0] / scale, ray[1] / scale
     inside = ahead & (u >= 0) & (u < width) & (v >= 0) & (v < height)
     u, v = torch.where(inside, u, 0.5), torch.where(inside, v, 0.5)
 
     facing = facing_cosine(target, near, camera)
-    valid = inside & ~bad & same_surface(source, target, near / scale, u, v, strict)
-    valid &= (facing > strict.grazing) & ((near > 0) | strict.sky)
-    zoom = (source.K[0, 0] / target.K[0, 0]).float() / scale
-    score = facing.clamp_min(1e-6).log() - zoom.log().abs()
-    return Sight(u, v, valid, score.masked_fill(~valid, -torch.inf))
+    valid = inside & ~bad & same_surface(source, target, near / scale, u, v, strict) & (facing > strict.grazing)
+    if not strict.sky:
+        valid &= near > 0
+    return Sight(u, v, valid, facing, (source.K[0, 0] / target.K[0, 0]).float() / scale)
 
 
 def nearness(depth: Tensor) -> tuple[Tensor, Tensor]:
     """-> 1/depth float32, 0 on sky and in holes; holes (bool)."""
     hole = ~(depth > 0)
-    return torch.where(hole, 0.0, 1 / depth.float()), hole
+    return (1 / depth.float()).masked_fill_(hole, 0), hole
+
+
+def planes(matrix: Tensor, height: int, width: int) -> Tensor:
+    """(3,3) -> (3,H,W) float32: matrix @ (u, v, 1) at every pixel centre; channels first, which is faster here."""
+    u, v = (axis.to(matrix.dtype) for axis in pixel_axes(height, width, matrix.device))
+    rows = matrix[:, 1:2] * v + matrix[:, 2:]
+    return rows.float()[:, :, None] + (matrix[:, :1] * u).float()[:, None]
 
 
 def lines_of_sight(source: View, target: View, near: Tensor) -> tuple[Tensor, Tensor]:
-    """-> ray (H,W,3): source pixel times source depth over target depth; the source camera in the target's world.
+    """-> ray (3,H,W): source pixel times source depth over target depth; the source camera in the target's world.
 
     ray = (u, v, 1) z_source / z_target = A p + b / z_target, finite on sky too. For a moving object the world moves by
     matrix_source inverse(matrix_target) between the two; its pixels get that object's A, b and camera. The camera is
-    (H,W,3) or (3,), relative to the target's.
+    (3,H,W) or (3,1,1), relative to the target's.
     """
     A, b = transfer(target.K, target.c2w, source.K, source.c2w)
-    ray = over_pixels(A, *near.shape) + near[..., None] * b.float()
-    camera = (wide(source.c2w[:3, 3]) - wide(target.c2w[:3, 3])).float()
+    ray = planes(A, *near.shape).addcmul_(near, b.float()[:, None, None])
+    home = wide(target.c2w[:3, 3])
+    camera = (wide(source.c2w[:3, 3]) - home).float()[:, None, None]
     between, slot = motions(source, target)
     if slot is None:
         return ray, camera
@@ -142,11 +156,11 @@ def lines_of_sight(source: View, target: View, near: Tensor) -> tuple[Tensor, Te
     many = len(between)
     A, b = transfer(target.K.expand(many, 3, 3), target.c2w.expand(many, 4, 4), source.K, source.c2w, between)
     u, v = torch.broadcast_tensors(*crossed(near))
-    pixel = torch.stack((u, v, torch.ones_like(u)), -1)[moving]
-    ray[moving] = (A.float()[slot] @ pixel[..., None])[..., 0] + near[moving][:, None] * b.float()[slot]
+    pixel = torch.stack((u[moving], v[moving], torch.ones_like(slot, dtype=u.dtype)), -1)
+    ray[:, moving] = ((A.float()[slot] @ pixel[..., None])[..., 0] + near[moving][:, None] * b.float()[slot]).T
     seen_from = torch.linalg.inv(between) @ wide(source.c2w)
-    camera = camera.expand(*near.shape, 3).clone()
-    camera[moving] = (seen_from[:, :3, 3] - wide(target.c2w[:3, 3])).float()[slot]
+    camera = camera.expand(3, *near.shape).clone()
+    camera[:, moving] = (seen_from[:, :3, 3] - home).float()[slot].T
     return ray, camera
 
 
@@ -179,26 +193,37 @@ def motions(source: View, target: View) -> tuple[Tensor, Tensor | None]:
 def facing_cosine(view: View, near: Tensor, camera: Tensor) -> Tensor:
     """(H,W): cosine between the surface's normal and the direction to `camera` (relative to the view's); 1 on sky.
 
-    Negative: that camera looks at the other side. All is multiplied by nearness, so that nothing is far away.
+    Negative: that camera looks at the other side. All is multiplied by nearness, so that nothing is far away. Worked in
+    world axes where normals are given, else in the view's own, where they are derived.
     """
-    rotation = wide(view.c2w[:3, :3])
-    vectors = over_pixels(rotation @ invert_k(view.K), *near.shape)         # to depth 1
-    to_camera = near[..., None] * camera - vectors
-    normal = view.normal.float() if view.normal is not None else -plane(near, view.K) @ rotation.float().mT
-    cosine = functional.cosine_similarity(normal, to_camera, dim=-1)
-    return torch.where(near > 0, cosine, torch.ones_like(cosine))
+    turn = wide(view.c2w[:3, :3])
+    if view.normal is not None:
+        normal = view.normal.movedim(-1, 0).float()
+        to_camera = near * camera - planes(turn @ invert_k(view.K), *near.shape)
+    else:
+        normal = facing_plane(near, view.K)
+        own = torch.einsum("wc,whk->chk", turn.float(), camera.expand(3, *camera.shape[1:]))
+        to_camera = near * own - planes(invert_k(view.K), *near.shape)
+    lengths = dot(normal, normal) * dot(to_camera, to_camera)
+    cosine = dot(normal, to_camera) * lengths.clamp_min_(1e-30).rsqrt_()
+    return cosine.masked_fill_(near == 0, 1)
 
 
-def plane(near: Tensor, K: Tensor) -> Tensor:
-    """(H,W) -> (H,W,3): n with n . X = 1 on the surface at each pixel, camera space: 1/z = n . (x, y, 1).
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """(3,H,W) x (3,H,W) -> (H,W)."""
+    return (a[0] * b[0]).addcmul_(a[1], b[1]).addcmul_(a[2], b[2])
 
-    Of the differences to both sides the smaller one counts: at a silhouette it is the one on the same surface.
+
+def facing_plane(near: Tensor, K: Tensor) -> Tensor:
+    """(H,W) -> (3,H,W): the surface's normal at each pixel, towards the camera, in camera space, of any length.
+
+    A plane n . X = 1 has 1/z = n . (x, y, 1), so n is the slope of the nearness, and -n looks at the camera. Of the
+    differences to both sides the smaller one counts: at a silhouette it is the one on the same surface.
     """
     focal, centre = K.float()[(0, 1), (0, 1)], K.float()[:2, 2]
     u, v = crossed(near)
-    a = slope(near, 1) * focal[0]
-    b = slope(near, 0) * focal[1]
-    return torch.stack((a, b, near - a * (u - centre[0]) / focal[0] - b * (v - centre[1]) / focal[1]), -1)
+    a, b = slope(near, 1), slope(near, 0)
+    return torch.stack((-focal[0] * a, -focal[1] * b, a * (u - centre[0]) + b * (v - centre[1]) - near))
 
 
 def slope(image: Tensor, dim: int) -> Tensor:
@@ -214,61 +239,65 @@ def slope(image: Tensor, dim: int) -> Tensor:
 def same_surface(source: View, target: View, expected: Tensor, u: Tensor, v: Tensor, strict: Strictness) -> Tensor:
     """(H,W) bool: does the source at (u, v) show a surface of the expected nearness, of the same object, unmixed?"""
     near, hole = nearness(source.depth)
-    low, high = blocks(near, torch.minimum), blocks(near, torch.maximum)
     own_size = (1 / source.K[0, 0]).float()         # a step of a pixel's own size is relief, not a silhouette
     unsure = broken(near, hole, own_size.clamp_min(strict.tolerance), strict.erode)
-    spread = torch.where(unsure, torch.nan, high - low)             # NaN compares as no
-    x, y = (u - 0.5).floor().long() + 1, (v - 0.5).floor().long() + 1
-    at = y * spread.shape[1] + x
+    spread = blocks(near, torch.maximum).sub_(blocks(near, torch.minimum)).masked_fill_(unsure, torch.nan)
+    at = (v + 0.5).int() * spread.shape[1] + (u + 0.5).int()        # the block whose four pixels surround (u, v)
     found = bilinear(near[None], u, v)[0]
-    same = (found - expected).abs() <= strict.tolerance * expected + strict.sample * spread.flatten()[at]
+    same = (found - expected).abs_() <= strict.tolerance * expected + strict.sample * spread.take(at.long())
     if source.index is None or target.index is None:
-        return same
-    return same & (one_object(source.index.int()).flatten()[at] == target.index.int())
+        return same         # a NaN spread compares as no
+    return same & (one_object(source.index.int()).take(at.long()) == target.index.int())
 
 
 def blocks(image: Tensor, merge: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """(H,W) -> (H+1,W+1): what `merge` makes of the 2x2 pixels around each corner; the border is repeated."""
-    image = torch.cat((image[:1], image, image[-1:]))
-    image = torch.cat((image[:, :1], image, image[:, -1:]), 1)
-    image = merge(image[:-1], image[1:])
-    return merge(image[:, :-1], image[:, 1:])
+    image = torch.cat((image[:1], merge(image[:-1], image[1:]), image[-1:]))
+    return torch.cat((image[:, :1], merge(image[:, :-1], image[:, 1:]), image[:, -1:]), 1)
 
 
 def one_object(index: Tensor) -> Tensor:
     """(H,W) -> (H+1,W+1): the index that all four pixels of a block share, else -1."""
     low = blocks(index, torch.minimum)
-    return torch.where(low == blocks(index, torch.maximum), low, -1)
+    return low.masked_fill(low != blocks(index, torch.maximum), -1)
 
 
 def broken(near: Tensor, hole: Tensor, tolerance: float | Tensor, erode: int) -> Tensor:
     """(H+1,W+1) bool: blocks that straddle a silhouette, or lie within `erode` pixels of one."""
-    across, down = jumps(near, tolerance), jumps(near.T, tolerance).T
-    pairs = torch.zeros(near.shape[0] + 1, near.shape[1] + 1, dtype=torch.bool, device=near.device)
-    pairs[:-1, 1:-1] |= across
-    pairs[1:, 1:-1] |= across
-    pairs[1:-1, :-1] |= down
-    pairs[1:-1, 1:] |= down
-    pairs |= blocks(hole, torch.logical_or)
-    if erode <= 0:
-        return pairs
-    return functional.max_pool2d(pairs[None].float(), 2 * erode + 1, stride=1, padding=erode)[0] > 0
+    across, down = jumps(near, tolerance, 1), jumps(near, tolerance, 0)
+    out = blocks(hole, torch.logical_or)
+    for rows in (out[:-1, 1:-1], out[1:, 1:-1]):
+        rows |= across
+    for columns in (out[1:-1, :-1], out[1:-1, 1:]):
+        columns |= down
+    for _ in range(erode):
+        out = grown(grown(out, 0), 1)
+    return out
 
 
-def jumps(near: Tensor, tolerance: float | Tensor) -> Tensor:
-    """(H,W) -> (H,W-1) bool: neighbours in a row that no single surface explains.
+def grown(mask: Tensor, dim: int) -> Tensor:
+    """A mask and its neighbours along one direction."""
+    out, last = mask.clone(), mask.shape[dim] - 1
+    out.narrow(dim, 1, last).logical_or_(mask.narrow(dim, 0, last))
+    out.narrow(dim, 0, last).logical_or_(mask.narrow(dim, 1, last))
+    return out
+
+
+def jumps(near: Tensor, tolerance: float | Tensor, dim: int) -> Tensor:
+    """(H,W) -> (H,W-1) or (H-1,W) bool: neighbours along `dim` that no single surface explains.
 
     On one surface, a crease included, the step between two pixels lies between the steps before and after it: two
     planes that meet between the pixels give a mean of both. Sky beside anything is always a jump.
     """
-    step = near.diff(dim=1)
+    step = near.diff(dim=dim)
+    count = step.shape[dim]
     before = after = torch.zeros_like(step)
-    if step.shape[1] > 1:
-        before = torch.cat((step[:, 1:2], step[:, :-1]), 1)     # at the border the only neighbour there is
-        after = torch.cat((step[:, 1:], step[:, -2:-1]), 1)
+    if count > 1:       # at the border the only neighbour there is stands for both
+        before = torch.cat((step.narrow(dim, 1, 1), step.narrow(dim, 0, count - 1)), dim)
+        after = torch.cat((step.narrow(dim, 1, count - 1), step.narrow(dim, count - 2, 1)), dim)
     outside = torch.maximum(step - torch.maximum(before, after), torch.minimum(before, after) - step)
-    left, right = near[:, :-1], near[:, 1:]
-    return (outside > tolerance * torch.maximum(left, right)) | ((left == 0) != (right == 0))
+    one, other = near.narrow(dim, 0, count), near.narrow(dim, 1, count)
+    return (outside > torch.maximum(one, other) * tolerance) | ((one == 0) != (other == 0))
 
 
 def static_mask(depth: Tensor, K: Tensor, c2w: Tensor, motion: Tensor, cuts: Sequence[int] = (0,),
