@@ -209,10 +209,11 @@ def test_stop_is_heard(folder: Path) -> None:
 
 
 def test_the_command_prints_json(folder: Path, perfect: dict) -> None:
-    code = "import sys; from engine.measure import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, str(folder)]
+    command = [sys.executable, "-m", "engine", "measure", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == json.loads(json.dumps(perfect))
+    wrong = subprocess.run([*command, "--frames", str(folder)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert wrong.returncode == 1 and "0 PNG frames" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
 # The geometry that all figures stand on

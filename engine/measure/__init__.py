@@ -7,9 +7,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from ..job import BadJob
 
 KEYS = ("rot_err_deg", "trans_err_percent", "flow_epe_over_motion", "warp_psnr_db", "warp_ssim", "warp_margin_db",
         "sampson_px", "revisit_psnr_db", "revisit_zncc", "revisit_de", "lag")
@@ -38,5 +41,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("folder", type=Path, help="job folder")
     parser.add_argument("--frames", type=Path, help="folder of PNG frames; default: FOLDER/frames")
     chosen = parser.parse_args(argv)
-    print(json.dumps(measure(chosen.folder, chosen.frames), indent=1, ensure_ascii=False, allow_nan=False))
+    try:
+        found = measure(chosen.folder, chosen.frames)
+    except BadJob as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
     return 0

@@ -18,7 +18,7 @@ from .geometry import View, static_flow
 MOVING_PIXELS = 0.3           # a pixel moves by itself if its motion differs from a still world's by more than this ...
 MOVING_SHARE = 0.02           # ... plus this share of its planned motion (float16 vectors, antialiased borders)
 MOVING_MATRIX = 1e-4          # an object moved if an entry of its matrix changed by more, scene units
-PICTURES_HELD = 64
+HELD = 64                     # pictures and masks kept in memory
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Clip:
     object_index: np.ndarray                      # (N,)
     object_matrix: np.ndarray                     # (N,F,4,4)
     read: Callable[[int], np.ndarray] = field(repr=False, compare=False, default=lambda i: np.empty(0))
+    masks: dict[int, np.ndarray] = field(repr=False, compare=False, default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,8 +57,11 @@ class Clip:
         return View(depth.astype(np.float32), self.K[i], self.c2w[i])
 
     def still(self, i: int) -> np.ndarray:        # (h,w) bool: surfaces that do not move by themselves around frame i
-        moving = self._moving_at(i)
-        return ~moving
+        if i not in self.masks:
+            while len(self.masks) >= HELD:
+                del self.masks[next(iter(self.masks))]
+            self.masks[i] = ~self._moving_at(i)
+        return self.masks[i]
 
     def _moving_at(self, i: int) -> np.ndarray:
         first, end = self.segment_of(i)
@@ -103,7 +107,7 @@ def reader(names: tuple[Path, ...], crop: tuple[int, ...], whole: tuple[int, int
     """Reads picture i as RGB at the crop's size; a render of the whole size is cut to the crop."""
     x, y, width, height = crop
 
-    @lru_cache(maxsize=PICTURES_HELD)
+    @lru_cache(maxsize=HELD)
     def read(i: int) -> np.ndarray:
         picture = cv2.imread(str(names[i]), cv2.IMREAD_COLOR)
         if picture is None:

@@ -7,7 +7,8 @@ frozen. Knows pictures and geometry, not verdicts."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,9 +35,10 @@ LONGEST = 48                  # frames in a stretch
 SHARE_OF_INLIERS = 0.3        # fewer agreeing points: no camera explains the pictures
 REPROJECTION = 1.5            # px at 448 wide
 MEDIANS, ROUNDS = 3.0, 3      # least squares over the points within so many medians, repeated
+NO_DISTORTION = np.zeros(5)
 TRACKED_FRAMES = 240          # of a long clip: stretches spread evenly over it
-LK = {"winSize": (17, 17), "maxLevel": 4,
-      "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01), "minEigThreshold": 1e-4}
+LK: dict[str, Any] = {"winSize": (17, 17), "maxLevel": 4,
+                      "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01), "minEigThreshold": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,9 @@ def corners(grey: np.ndarray, mask: np.ndarray) -> np.ndarray:            # (N,2
 def follow(before: np.ndarray, after: np.ndarray, points: np.ndarray,
            tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """Points (N,2) of one picture in the next, and which of them return to their start when followed back."""
-    there, ok, _ = cv2.calcOpticalFlowPyrLK(before, after, points.astype(np.float32), None, **LK)
-    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, **LK)
+    points = points.astype(np.float32)
+    there, ok, _ = cv2.calcOpticalFlowPyrLK(before, after, points, points.copy(), **LK)
+    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, there.copy(), **LK)
     height, width = before.shape
     within = (there >= 0).all(1) & (there[:, 0] <= width - 1) & (there[:, 1] <= height - 1)
     returned = np.linalg.norm(back - points, axis=1) < tolerance
@@ -132,15 +135,15 @@ def solve(points: np.ndarray, uv: np.ndarray, K: np.ndarray, tolerance: float) -
     centre = points.mean(0)                                               # far from the origin digits would be lost
     try:
         found, turn, shift, inliers = cv2.solvePnPRansac(
-            points - centre, uv, K, None, flags=cv2.SOLVEPNP_AP3P, iterationsCount=400, reprojectionError=tolerance,
-            confidence=0.9999)
+            points - centre, uv, K, NO_DISTORTION, flags=cv2.SOLVEPNP_AP3P, iterationsCount=400,
+            reprojectionError=tolerance, confidence=0.9999)
     except cv2.error:
         return None
     if not found or inliers is None or len(inliers) < FEWEST:
         return None
     chosen = inliers.ravel()
     for _ in range(ROUNDS):
-        turn, shift = cv2.solvePnPRefineLM((points - centre)[chosen], uv[chosen], K, None, turn, shift)
+        turn, shift = cv2.solvePnPRefineLM((points - centre)[chosen], uv[chosen], K, NO_DISTORTION, turn, shift)
         chosen = agreeing(points - centre, uv, K, turn, shift, tolerance)
         if len(chosen) < FEWEST:
             return None
@@ -153,7 +156,7 @@ def solve(points: np.ndarray, uv: np.ndarray, K: np.ndarray, tolerance: float) -
 def agreeing(points: np.ndarray, uv: np.ndarray, K: np.ndarray, turn: np.ndarray, shift: np.ndarray,
              tolerance: float) -> np.ndarray:
     """Numbers of the points within a few medians of the pose: a slipped corner is not averaged in."""
-    distance = np.linalg.norm(cv2.projectPoints(points, turn, shift, K, None)[0][:, 0] - uv, axis=1)
+    distance = np.linalg.norm(cv2.projectPoints(points, turn, shift, K, NO_DISTORTION)[0][:, 0] - uv, axis=1)
     typical = np.median(distance[distance < tolerance]) if (distance < tolerance).any() else tolerance
     return np.flatnonzero(distance < min(tolerance, MEDIANS * typical))
 
@@ -221,4 +224,4 @@ def track(clip: Clip, stop: Callable[[], None]) -> Tracking:
 def closed(clip: Clip, run: list[Pose], first: int, last: int) -> list[Pose]:
     """Poses of a finished stretch, with its whole planned path: the length that position errors are a share of."""
     path = travelled(clip, first, last)
-    return [Pose(**{**pose.__dict__, "path": path}) for pose in run]
+    return [replace(pose, path=path) for pose in run]

@@ -73,9 +73,9 @@ def textured(grey: np.ndarray) -> np.ndarray:
 
 
 def dense(a: np.ndarray, b: np.ndarray) -> np.ndarray:                    # (H,W,2)
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(0)
-    return dis.calc(a, b, None)
+    return dis.calc(a, b, np.zeros((*a.shape, 2), np.float32))
 
 
 def measure(clip: Clip, stop: Callable[[], None]) -> Flow | None:
