@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import shutil
 import subprocess
 import sys
 import threading
 import time
+import tomllib
+import uuid
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -37,12 +40,12 @@ class Capture:
         self.done = 0  # frames
         self.error = ""
         self.warnings: list[str] = []
-        self.objects: list[dict[str, Any]] = []
         self.saved_seconds = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._first_frame = 0.0
+        self._scratch: Path | None = None  # the child's temporary folder, which a killed Blender leaves behind
 
     # --- start ---
 
@@ -101,6 +104,8 @@ class Capture:
             return
         message = json.loads(line[len(passes.PREFIX):])
         self.error = message.get("error", self.error)
+        if "scratch" in message:
+            self._scratch = Path(message["scratch"])
         if "frame" in message:
             self.done = message["frame"]
             self._first_frame = self._first_frame or time.monotonic()
@@ -112,7 +117,8 @@ class Capture:
         result = self.folder / "state" / RESULT
         if code == 0 and result.exists():
             told = json.loads(result.read_text(encoding="utf-8"))
-            self.objects, self.warnings = told["objects"], told["warnings"]
+            self.warnings = told["scene"]["warnings"]
+            job.write(described(self.plan, self.folder, told))
             self._close("done")
             return
         self.error = self.error or f"The background Blender ended (code {code}) after {self.done} of " \
@@ -135,18 +141,34 @@ class Capture:
         assert self._process and self._process.stdin
         with contextlib.suppress(OSError):
             self._process.stdin.close()
+        if self._scratch and self._scratch.name.startswith("blender_"):
+            shutil.rmtree(self._scratch, ignore_errors=True)
         for name in (COPY, COPY + "1", ORDER, RESULT):
             (self.folder / "state" / name).unlink(missing_ok=True)
         if state != "done":
-            for part in (self.folder / "passes").glob("*.part"):
-                part.unlink(missing_ok=True)
-            for part in (self.folder / "passes").glob(".*.part"):
-                part.unlink(missing_ok=True)
+            job.remove_parts(self.folder)
 
     def wait(self) -> None:
         """For scripts: blocks until the capture is over."""
         while self.tick():
             time.sleep(0.05)
+
+
+# --- the job ---
+
+def described(plan: Plan, folder: Path, told: dict[str, Any]) -> job.Job:
+    """job.json: what the artist asked for, and what the background Blender found."""
+    return job.Job(
+        folder=folder, id=uuid.uuid4().hex, model=plan.model, prompt=plan.prompt, negative_prompt=plan.negative_prompt,
+        seed=plan.seed, steps=plan.steps, guidance=plan.guidance, control_strength=plan.control_strength, fps=plan.fps,
+        size=plan.size, crop=plan.crop, cuts=plan.cuts, passes={name: f"passes/{name}.npy" for name in job.PASSES},
+        objects=told["objects"], scene=told["scene"],
+        created={"blender": bpy.app.version_string, "shotlock": own_version()})
+
+
+def own_version() -> str:
+    manifest = Path(__file__).resolve().parents[1] / "blender_manifest.toml"
+    return tomllib.loads(manifest.read_text(encoding="utf-8"))["version"] if manifest.exists() else ""
 
 
 # --- the child ----------------------------------------------------------------------------------------------------

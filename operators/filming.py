@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 
 from ..engine import job
-from . import bare, cameras, lacking, pixels
+from . import bare, cameras, facts, lacking, pixels
 from .plan import Plan
 from .reader import Pixels, Reader
 
@@ -28,8 +28,10 @@ class Path3D:
     ahead: dict[int, np.ndarray]  # scene frame → pose one frame later, where the shot doesn't film that frame
 
 
-def open_copy(path: Path, order: dict[str, Any]) -> None:
+def open_copy(path: Path, order: dict[str, Any], say: Callable[..., None]) -> None:
     """Blender proper has opened it from its command line; the bpy wheel opens it here."""
+    say(scratch=bpy.app.tempdir)
+    bpy.context.preferences.edit.use_negative_frames = True  # else such frames are clamped to 0
     lacking.enable_addons(order["addons"])
     if not bpy.data.filepath or Path(bpy.data.filepath).resolve() != path.resolve():
         bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False, use_scripts=order["trusted"])
@@ -43,10 +45,18 @@ def film(folder: Path, order: dict[str, Any], say: Callable[..., None]) -> None:
     path = read_cameras(scene, layer, plan)
     warnings += lacking.drivers()
     job.write_camera(folder, path.c2w, path.K, np.array(plan.frames))
-    say(phase="passes", total=len(plan.frames), warnings=len(warnings))
+    say(phase="passes", total=len(plan.frames))
+    told = in_words(scene, plan, path) | {"warnings": warnings}
     objects = _render(folder, scene, layer, plan, path, order, say)
-    job.write_json(folder / "state" / "captured.json", {"objects": objects, "warnings": warnings})
-    say(phase="done")
+    job.write_json(folder / "state" / "captured.json", {"objects": objects, "scene": told})
+
+
+def in_words(scene: bpy.types.Scene, plan: Plan, path: Path3D) -> dict[str, Any]:
+    """`scene` of job.json, read before anything is stripped down; told here, where it holds up no window."""
+    units = scene.unit_settings
+    metres = None if units.system == "NONE" else units.scale_length
+    found = facts.seen(facts.facts(scene, plan), path.c2w, path.K, plan.size)
+    return found | {"path": facts.camera_facts(plan, path.c2w, path.K, metres)}
 
 
 # --- cameras ------------------------------------------------------------------------------------------------------

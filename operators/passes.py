@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
 
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     order = json.loads((folder / "state" / "capture.json").read_text(encoding="utf-8"))
-    filming.open_copy(folder / "state" / "scene.blend", order)
+    filming.open_copy(folder / "state" / "scene.blend", order, say)
     filming.film(folder, order, say)
 
 

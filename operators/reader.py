@@ -42,7 +42,8 @@ class Reader:
     def frame(self, number: int, samples: int) -> Pixels:
         self._taken = None
         self.scene.cycles.samples = samples
-        self.scene.frame_current = number  # not frame_set: the viewport's copy of the scene would be evaluated too
+        # not frame_set, which evaluates the viewport's copy of the scene too; the window's scene decides the frame
+        self.scene.frame_current = bpy.context.scene.frame_current = number
         bpy.ops.render.render(scene=self.scene.name)
         if isinstance(self._taken, Exception):
             raise self._taken
