@@ -33,6 +33,7 @@ FINE, COARSE, FREE = 1 / 2, 1 / 3, 1 / 6
 OCTAVES_UP = 3                          # coarse cells are 2^3 footprints
 PHASE = (0.38196601, 0.75487767, 0.56984029)    # of a cell: keeps floors at z = 0, walls at x = 1 off its borders
 SMALLEST, LARGEST = 2.0**-60, 2.0**60   # footprints beyond these are taken as these
+FAR = 2.0**62                           # cells: what int64 holds
 SKY, FREE_LEVEL = 0x5F356495, 1 << 20   # hash keys
 PIXELS_AT_ONCE = {"cpu": 1 << 14}       # stays in the cache
 PIXELS_AT_ONCE_ELSEWHERE = 1 << 22
@@ -81,8 +82,8 @@ def levels(footprint: Tensor) -> tuple[Tensor, Tensor]:
 def lattice(points: Tensor, level: Tensor, key: Tensor, seed: int) -> Tensor:
     """(3,P), (4,P), (P,) -> (4,P) int32: hash of the cell of size 2^level that each point lies in."""
     scale = ((127 - level) << 23).view(torch.float32)       # 2^-level exactly, written as a float's exponent
-    cells = [(axis * scale).add_(phase).floor_().clamp_(-2.0**62, 2.0**62).long() for axis, phase in zip(points, PHASE)]
-    return cell_hash(*cells, level ^ key, seed)
+    x, y, z = ((axis * scale).add_(phase).floor_().clamp_(-FAR, FAR).long() for axis, phase in zip(points, PHASE))
+    return cell_hash(x, y, z, level ^ key, seed)
 
 
 def cell_hash(x: Tensor, y: Tensor | int, z: Tensor | int, key: Tensor | int, seed: int) -> Tensor:

@@ -66,8 +66,7 @@ STRICT = Strictness()
 
 def reproject(colour: Tensor, source: View, target: View, strict: Strictness = STRICT) -> tuple[Tensor, Tensor]:
     """(C,h,w) of the source -> (C,H,W) as the target sees it, valid (H,W) bool. Not valid: 0, never NaN."""
-    sight = look(source, target, strict)
-    return pick(colour, sight)
+    return pick(colour, look(source, target, strict))
 
 
 def gather(sources: Sequence[tuple[Tensor, View]], target: View,
@@ -79,17 +78,19 @@ def gather(sources: Sequence[tuple[Tensor, View]], target: View,
     """
     if not sources:
         raise ValueError("no source: gather needs at least one (colour, View)")
-    out = best = seen = None
-    for colour, source in sources:
-        sight = look(source, target, strict)
-        picked, valid = pick(colour, sight)
-        score = sight.score.masked_fill(~valid, -torch.inf)
-        if out is None or best is None or seen is None:
-            out, best, seen = picked, score, valid
-            continue
+    out, seen, best = ranked(*sources[0], target, strict)
+    for colour, source in sources[1:]:
+        picked, valid, score = ranked(colour, source, target, strict)
         better = score > best
         out, best, seen = torch.where(better, picked, out), torch.where(better, score, best), seen | valid
     return out, seen
+
+
+def ranked(colour: Tensor, source: View, target: View, strict: Strictness) -> tuple[Tensor, Tensor, Tensor]:
+    """What `reproject` gives, and the score (H,W) of each pixel, -inf where not valid."""
+    sight = look(source, target, strict)
+    picked, valid = pick(colour, sight)
+    return picked, valid, sight.score.masked_fill(~valid, -torch.inf)
 
 
 def pick(colour: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
@@ -166,7 +167,7 @@ def lines_of_sight(source: View, target: View, near: Tensor) -> tuple[Tensor, Te
 
 def crossed(image: Tensor) -> tuple[Tensor, Tensor]:
     """Pixel centres u (W,), v (H,1) of an image."""
-    u, v = pixel_axes(*image.shape[-2:], image.device)
+    u, v = pixel_axes(image.shape[-2], image.shape[-1], image.device)
     return u, v[:, None]
 
 
@@ -175,17 +176,19 @@ def motions(source: View, target: View) -> tuple[Tensor, Tensor | None]:
 
     Objects are matched by index, not by row. One that is missing in the source, or has no inverse, counts as standing.
     """
-    empty = torch.empty(0, 4, 4)
-    tables = (source.object_index, source.matrix, target.object_index, target.matrix, target.index)
-    if any(table is None or table.numel() == 0 for table in tables):
-        return empty, None
+    here, there = source.matrix, target.matrix
+    none = torch.empty(0, 4, 4)
+    if source.object_index is None or target.object_index is None or target.index is None:
+        return none, None
+    if here is None or there is None or here.numel() == 0 or there.numel() == 0:
+        return none, None
     theirs, rows = torch.where(source.object_index[:, None] == target.object_index[None])
-    inverse, failed = torch.linalg.inv_ex(wide(target.matrix[rows]))
-    between = wide(source.matrix[theirs]) @ inverse
-    moves = (source.matrix[theirs] != target.matrix[rows]).flatten(1).any(1) & (failed == 0)
+    inverse, failed = torch.linalg.inv_ex(wide(there[rows]))
+    between = wide(here[theirs]) @ inverse
+    moves = (here[theirs] != there[rows]).flatten(1).any(1) & (failed == 0)
     moves &= torch.linalg.inv_ex(between)[1] == 0
     if not moves.any():
-        return empty, None
+        return none, None
     between, which = between[moves], target.object_index[rows][moves]
     return between, slot_table(which, torch.ones_like(which, dtype=torch.bool))[target.index.long()]
 
