@@ -46,7 +46,7 @@ def judge(report: dict[str, Any]) -> tuple[bool, str]:
         return False, f"cannot be measured: {missing}"
     wrong = faults(report)
     if wrong:
-        return False, "does not follow the camera: " + ", ".join(wrong)
+        return False, "does not follow the camera: " + ", ".join(wrong[:2])     # one line of a panel
     return True, praise(report)
 
 
