@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import os
 import shutil
 import signal
 import sys
@@ -10,11 +11,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-HANDED_ON = {"measure": ".measure", "bench": ".bench", "train": ".train"}    # these read their own arguments
+HANDED_ON = {"measure": ".measure", "bench": ".bench", "train": ".train.loop"}    # these read their own arguments
 
 
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")     # torch's threads must not spin against Blender's
     if arguments and arguments[0] in HANDED_ON:
         return importlib.import_module(HANDED_ON[arguments[0]], __package__).main(arguments[1:]) or 0
     chosen = parser().parse_args(arguments)

@@ -1,0 +1,161 @@
+"""The scene's facts as maps: what the model is told about every pixel. The same code in training and in the engine.
+
+Knows passes and cameras; knows no network. Shapes: F frames, H W pixels, C channels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .geometry import cameras
+
+CHANNELS = {
+    "distance": 1,  # log(distance / scale) / 3
+    "sky": 1,
+    "ray": 3,  # unit, world, from the camera
+    "normal": 3,  # unit, world
+    "position": 12,  # sines and cosines of the surface point, undone for moving objects
+    "base": 3,  # unlit colour, sRGB-encoded 0..1; 0 where unknown or sky
+    "has_base": 1,
+    "gloss": 1,
+    "emission": 3,  # log(1 + radiance)
+    "sunlit": 1,  # 1 where the sun reaches, 0 in cast shadow
+    "lamps": 3,  # log(1 + irradiance) of the scene's own lamps
+    "cache": 3,  # reprojected colour of a known frame, -1..1; 0 where unknown
+    "has_cache": 1,
+}
+WIDTH = sum(CHANNELS.values())
+FREQUENCIES = (0.35, 1.4)  # turns per scale
+LOG_LIMIT = 2.0
+
+
+def _slices() -> dict[str, slice]:
+    ends, start = {}, 0
+    for name, width in CHANNELS.items():
+        ends[name] = slice(start, start + width)
+        start += width
+    return ends
+
+
+SLICE = _slices()
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """A point of light in world space; `power` is scene-linear irradiance at one unit of distance, rgb."""
+
+    position: tuple[float, float, float]
+    power: tuple[float, float, float]
+
+
+def scene_scale(depth: Tensor) -> float:
+    """The shot's unit of length: the median finite depth, scene units. 1 where there is only sky."""
+    finite = depth[torch.isfinite(depth)]
+    return float(finite.median()) if finite.numel() else 1.0
+
+
+def distance_channel(distance: Tensor, scale: float) -> Tensor:
+    return (torch.log((distance / scale).clamp(1e-6, 1e6)) / 3).clamp(-LOG_LIMIT, LOG_LIMIT)
+
+
+def distance_from_channel(channel: Tensor) -> Tensor:
+    """Back to distance in scales."""
+    return torch.exp(channel * 3)
+
+
+def encode_position(point: Tensor) -> Tensor:
+    """(..., 3) in scales -> (..., 12)."""
+    angles = torch.cat([2 * math.pi * f * point for f in FREQUENCIES], -1)
+    return torch.cat([angles.sin(), angles.cos()], -1)
+
+
+def irradiance(point: Tensor, normal: Tensor, lamps: list[Lamp]) -> Tensor:
+    """Lambert's cosine over squared distance, summed over lamps; unshadowed. (..., 3) -> (..., 3) rgb, scene-linear."""
+    total = torch.zeros_like(point)
+    for lamp in lamps:
+        to_lamp = torch.tensor(lamp.position, dtype=point.dtype, device=point.device) - point
+        square = (to_lamp**2).sum(-1, keepdim=True).clamp_min(1e-4)
+        cosine = (normal * to_lamp).sum(-1, keepdim=True).clamp_min(0) / square.sqrt()
+        total += (0.1 + 0.9 * cosine) / square * torch.tensor(lamp.power, dtype=point.dtype, device=point.device)
+    return total
+
+
+def maps(
+    *,
+    depth: Tensor,  # (F, H, W) planar, +inf sky
+    normal: Tensor,  # (F, H, W, 3)
+    base: Tensor | None,  # (F, H, W, 3) 0..1 sRGB
+    gloss: Tensor | None,  # (F, H, W) 0..1
+    emission: Tensor | None,  # (F, H, W, 3) linear
+    anchor: Tensor,  # (F, H, W, 3) world, at the reference frame
+    K: Tensor,
+    c2w: Tensor,
+    origin: Tensor,  # (3,) world: the shot's reference point
+    scale: float,
+    lamps: list[Lamp] = [],  # noqa: B006 - never changed
+    sunlit: Tensor | None = None,  # (F, H, W) 0..1
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """All conditions of some frames, (F, WIDTH, H, W), the cache's channels still empty."""
+    F, H, W = depth.shape
+    out = torch.zeros(F, WIDTH, H, W, dtype=dtype, device=depth.device)
+    _, ray = cameras.rays(K, c2w, H, W)
+    sky = ~torch.isfinite(depth)
+    forward = c2w[:, None, None, :3, 2].to(ray.dtype)
+    distance = torch.where(sky, scale * math.exp(3 * LOG_LIMIT), depth) / (ray * forward).sum(-1).clamp_min(1e-3)
+    solid = (~sky)[..., None]
+
+    def put(name: str, value: Tensor) -> None:
+        out[:, SLICE[name]] = (value[:, None] if value.dim() == 3 else value.permute(0, 3, 1, 2)).to(dtype)
+
+    put("distance", distance_channel(distance, scale))
+    put("sky", sky)
+    put("ray", ray)
+    put("normal", normal * solid)
+    put("position", encode_position(torch.where(solid, (anchor - origin) / scale, 0)) * solid)
+    if base is not None:
+        put("base", base * solid)
+        put("has_base", torch.ones_like(depth))
+    if gloss is not None:
+        put("gloss", gloss * ~sky)
+    if emission is not None:
+        put("emission", torch.log1p(emission.clamp(0, 1e4)) * solid)
+    put("sunlit", torch.ones_like(depth) if sunlit is None else sunlit)
+    if lamps:
+        put("lamps", torch.log1p(irradiance(torch.where(solid, anchor, 0), normal, lamps)) * solid)
+    return out
+
+
+def put_cache(maps: Tensor, colour: Tensor, valid: Tensor) -> None:
+    """Writes known colours (F, 3, H, W) in -1..1 and where they are known (F, H, W) into the maps, in place."""
+    maps[:, SLICE["cache"]] = (colour * valid[:, None]).to(maps.dtype)
+    maps[:, SLICE["has_cache"]] = valid[:, None].to(maps.dtype)
+
+
+STATISTICS = 12  # numbers of `statistics`
+
+
+def statistics(maps: Tensor, sun_height: float | None, has_lamps: bool) -> Tensor:
+    """What a look needs to know of the scene, (STATISTICS,): shares of sky, up, down, base, gloss, glow, light."""
+    sky = maps[:, SLICE["sky"]].float()
+    solid = 1 - sky
+    share = solid.mean().clamp_min(1e-4)
+
+    def mean(value: Tensor) -> Tensor:
+        return (value.float() * solid).mean((0, 2, 3)) / share
+
+    up = maps[:, SLICE["normal"]][:, 2:3].float()
+    facts = [
+        sky.mean((0, 2, 3)),
+        mean(up > 0.5),
+        mean(up < -0.5),
+        mean(maps[:, SLICE["base"]]),
+        mean(maps[:, SLICE["gloss"]]),
+    ]
+    facts += [mean(maps[:, SLICE["emission"]]).mean()[None], maps[:, SLICE["has_base"]].float().mean()[None]]
+    known = [float(sun_height is not None), sun_height or 0.0, float(has_lamps)]
+    return torch.cat([*facts, torch.tensor(known, device=maps.device)])

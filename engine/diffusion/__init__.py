@@ -1,0 +1,1 @@
+"""Schedule and sampler: one function per equation, unaware of the models."""

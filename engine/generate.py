@@ -1,0 +1,374 @@
+"""One job, from text to frames:  text → conditions → noise → sample → decode → frames.
+
+Reads top to bottom. Knows the job folder and the models; knows nothing of Blender, of pipes or of who asked.
+A job that was cut off goes on from its last step; its frames are the same bytes as those of a job that was not.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import conditions, job, windows
+from .diffusion import sampler, schedule
+from .geometry import anchors, reproject
+from .geometry.noise import surface_noise
+from .models import shading, text
+from .models.lite import Lite, LiteConfig
+from .shot import Shadows, Shot, azimuth, lamps, maps, open_shot, rays, shadows, sun_facts
+from .state import State
+from .weights import place, store
+
+Say = Callable[[dict[str, Any]], None]
+Stop = Callable[[], bool]
+
+PREVIEW = 256  # pixels wide
+CACHE_SOURCES = 3  # known frames that a window looks back on
+TIME_WORDS = frozenset(
+    "noon sunset sundown golden night midnight moonlit moonlight stars dark dawn sunrise daybreak dusk twilight "
+    "blue hour nightfall evening morning afternoon sunny daylight midday overcast cloudy".split()
+)
+
+
+@dataclass
+class Run:
+    """What a job needs at hand while it runs."""
+
+    shot: Shot
+    model: Lite
+    at: place.Place
+    state: State
+    say: Say
+    stop: Stop
+    began: float = field(default_factory=time.monotonic)
+    spent: dict[str, float] = field(default_factory=dict)
+
+    def tick(self) -> None:
+        if self.stop():
+            raise job.Cancelled
+
+    def phase(self, name: str, step: int = 0, steps: int = 0, eta: float | None = None) -> None:
+        self.tick()
+        self.say({"phase": name, "step": step, "steps": steps, "eta": eta})
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The text, read once a shot: what the network sees of it and the look that follows."""
+
+    tokens: tuple[Tensor, Tensor]
+    avoided: tuple[Tensor, Tensor]
+    look: shading.Look
+    azimuth: Tensor
+    toward: Tensor  # (3,) to the sun
+
+
+def generate(folder: Path, say: Say, stop: Stop) -> dict[str, Any]:
+    """Makes the frames of a job folder; returns its report. Raises BadJob, BadWeights, Cancelled, DiskFull."""
+    run = begin(Path(folder), say, stop)
+    with torch.inference_mode():
+        prompt = timed(run, "text", read_prompt)
+        shadow = timed(run, "conditions", cast_shadows, prompt)
+        plan = windows.plan(run.shot.frames, list(run.shot.job.cuts), windows.length(*run.shot.size))
+        timed(run, "sample", sample_keyframe, prompt, shadow)
+        for number in range(len(plan)):
+            timed(run, "sample", sample_window, prompt, shadow, plan, number)
+            timed(run, "decode", write_frames, plan, number)
+    return finish(run)
+
+
+def timed(run: Run, phase: str, work: Callable, *arguments: Any) -> Any:
+    began = time.monotonic()
+    result = work(run, *arguments)
+    run.spent[phase] = run.spent.get(phase, 0.0) + time.monotonic() - began
+    return result
+
+
+def begin(folder: Path, say: Say, stop: Stop) -> Run:
+    """Opens the job and loads its model."""
+    say({"phase": "text", "step": 0, "steps": 0, "eta": None})
+    shot = open_shot(folder)
+    if shot.job.model != "lite":
+        raise job.BadJob(
+            f"the model {shot.job.model!r} is not installed; expected lite; choose another model in the panel"
+        )
+    began = time.monotonic()
+    config = store.config(store.BUNDLED, "lite")
+    model = Lite(LiteConfig(**{k: v for k, v in config.items() if k in LiteConfig.__dataclass_fields__}))
+    store.fill(model, store.load(store.BUNDLED, "lite"), "lite")
+    state = State(shot.job, store.fingerprint(store.BUNDLED, "lite"))
+    at = place.choose(state.facts.get("place"))
+    torch.set_num_threads(at.threads)
+    state.note(
+        place={
+            "device": at.device,
+            "precision": str(at.dtype).removeprefix("torch."),
+            "threads": at.threads,
+            "why": at.why,
+        }
+    )
+    run = Run(shot, model.eval(), at, state, say, stop)
+    run.spent["load"] = time.monotonic() - began
+    return run
+
+
+# ---------------------------------------------------------------- text
+
+
+def read_prompt(run: Run) -> Prompt:
+    """Text tokens and the shot's look: one for all windows, so that the light of minute two is that of minute one."""
+    run.phase("text")
+    shot, j = run.shot, run.shot.job
+    sun = sun_facts(shot)
+    told = TIME_WORDS & set(text.words(j.prompt))
+    some = sorted({0, shot.frames // 2, shot.frames - 1})
+    facts = maps(shot, some, None, torch.float32)
+    statistics = conditions.statistics(facts, None if told or sun is None else sun[1], bool(lamps(shot)))[None]
+    raw, tokens, pooled, _ = run.model.look(text.encode([j.prompt]), statistics)
+    raw_un, tokens_un, pooled_un, _ = run.model.look(text.encode([j.negative_prompt]), statistics)
+    if j.negative_prompt and j.guidance != 1:
+        raw = sampler.guide(raw, raw_un, j.guidance)
+    look = shading.unpack(raw)
+    angle = torch.full((1, 1, 1, 1, 1), azimuth(shot))
+    toward = shading.sun_direction(look["height"].clamp_min(0.06), angle).flatten()
+    return Prompt((tokens, pooled), (tokens_un, pooled_un), look, angle, toward)
+
+
+def cast_shadows(run: Run, prompt: Prompt) -> Shadows:
+    run.phase("conditions")
+    return shadows(run.shot, prompt.toward)
+
+
+# ---------------------------------------------------------------- conditions and noise
+
+
+def window_maps(run: Run, shadow: Shadows, frames: list[int]) -> Tensor:
+    """Conditions (f, C, H, W), weakened as the artist asked."""
+    out = maps(run.shot, frames, shadow, torch.float16)
+    strength = run.shot.job.control_strength
+    if strength < 1:
+        out[:, conditions.SLICE["has_base"]] *= strength
+    return out
+
+
+def window_noise(run: Run, frames: list[int]) -> Tensor:
+    """Noise (f, 3, H, W) that sticks to surfaces; a frame has the same noise in every window that holds it."""
+    shot = run.shot
+    out = []
+    for f in frames:
+        depth = shot.depth([f])
+        footprint = anchors.footprint(depth, shot.K[[f]])
+        out.append(
+            surface_noise(
+                shot.anchors([f]), footprint, ~torch.isfinite(depth), rays(shot, [f]), shot.job.seed, torch.tensor([f])
+            )
+        )
+        run.tick()
+    return torch.cat(out)
+
+
+def look_back(run: Run, into: Tensor, frames: list[int], known: list[tuple[int, np.ndarray]]) -> None:
+    """Writes what known frames show of each surface into the conditions, in place."""
+    sources = [
+        (torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1, run.shot.view(f))
+        for f, picture in known
+    ]
+    for i, f in enumerate(frames):
+        colour, valid = reproject.gather(sources, run.shot.view(f))
+        conditions.put_cache(into[i : i + 1], colour[None], valid[None])
+        run.tick()
+
+
+# ---------------------------------------------------------------- sample
+
+
+def predict(run: Run, x: Tensor, cond: Tensor, t: float, prompt: Prompt) -> Tensor:
+    """The clean picture x0 (1, f, 3, H, W) as the model sees it at time t, guided away from the negative prompt."""
+    guidance = run.shot.job.guidance
+    time_ = torch.tensor([t], dtype=torch.float32)
+    with torch.autocast(run.at.device, run.at.dtype, enabled=run.at.dtype != torch.float32):
+        x0 = run.model(x, cond[None], time_, prompt.tokens, prompt.look, prompt.azimuth, tick=run.tick)["x0"]
+        if guidance == 1:
+            return x0
+        other = run.model(x, cond[None], time_, prompt.avoided, prompt.look, prompt.azimuth, tick=run.tick)["x0"]
+    return sampler.guide(x0, other, guidance)
+
+
+def denoise(
+    run: Run, name: str, noise: Tensor, cond: Tensor, prompt: Prompt, done_steps: int, all_steps: int
+) -> Tensor:
+    """From noise to the clean picture (f, 3, H, W); every step's sample is kept, a kept one is gone on from."""
+    steps = run.shot.job.steps
+    times = schedule.times(steps, schedule.size_shift(*cond.shape[-2:]))
+    kept = run.state.sampled(name, steps)
+    begin_at, x = (kept[0], torch.from_numpy(kept[1])[None]) if kept else (0, noise[None])
+    began = time.monotonic()
+    for i in range(begin_at, steps):
+        pace = (time.monotonic() - began) / max(1, i - begin_at)
+        run.phase(
+            "sample",
+            done_steps + i,
+            all_steps,
+            pace * (all_steps - done_steps - i) if all_steps and i > begin_at else None,
+        )
+        x0 = predict(run, x, cond, times[i], prompt)
+        preview(run, x0[0, x0.shape[1] // 2])
+        x = sampler.step(x, x0, times[i], times[i + 1])
+        if i + 1 < steps:
+            run.state.keep(f"{name}_step_{i + 1}", x[0].numpy(), replaces=f"{name}_step_{i}" if i else None)
+    return x[0]
+
+
+def to_bytes(picture: Tensor) -> np.ndarray:
+    """(f, 3, H, W) in -1..1 -> (f, H, W, 3) uint8."""
+    return ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def sample_keyframe(run: Run, prompt: Prompt, shadow: Shadows) -> None:
+    """The shot's first known frame: a clip of one frame, which all of the first window then looks back on."""
+    if run.state.find("keyframe") is not None:
+        return
+    frame = keyframe_index(run.shot)
+    x0 = denoise(run, "key", window_noise(run, [frame]), window_maps(run, shadow, [frame]), prompt, 0, 0)
+    run.state.keep("keyframe", to_bytes(x0), replaces=f"key_step_{run.shot.job.steps - 1}")
+
+
+def keyframe_index(shot: Shot) -> int:
+    """The middle of what the first window holds."""
+    end = min([*shot.job.cuts[1:], shot.frames, windows.length(*shot.size)])
+    return end // 2
+
+
+def known_frames(run: Run, plan: list[windows.Window], number: int) -> list[tuple[int, np.ndarray]]:
+    """What a window looks back on: the window before it, the keyframe, and the frame whose camera stood nearest."""
+    if number == 0:
+        return [(keyframe_index(run.shot), keyframe(run))]
+    window = plan[number]
+    middle = run.shot.c2w[min(window.start + window.count // 2, run.shot.frames - 1)]
+    candidates: list[tuple[float, int, int]] = []
+    for n, earlier in enumerate(plan[:number]):
+        for f in (
+            earlier.start,
+            earlier.start + earlier.count // 2,
+            min(earlier.stop, window.start or earlier.stop) - 1,
+        ):
+            apart = float((run.shot.c2w[f, :3, 3] - middle[:3, 3]).norm()) / run.shot.scale
+            turned = 1 - float(run.shot.c2w[f, :3, 2] @ middle[:3, 2])
+            candidates.append((apart + turned, f, n))
+    nearest = sorted(candidates)[:CACHE_SOURCES]
+    if not window.first:  # the seam's own frame always
+        nearest[-1] = (0.0, window.start, number - 1)
+    return [(f, finished(run, n)[f - plan[n].start]) for _, f, n in nearest]
+
+
+def keyframe(run: Run) -> np.ndarray:
+    found = run.state.find("keyframe")
+    assert found is not None  # sampled before any window
+    return found[0]
+
+
+def finished(run: Run, number: int) -> np.ndarray:
+    """Frames (f, H, W, 3) uint8 of a window that is done."""
+    found = run.state.find(f"window_{number:04d}")
+    if found is None:
+        raise job.BadJob(f"state/window_{number:04d}.npy changed while the job ran; run the job again")
+    return found
+
+
+def sample_window(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window], number: int) -> None:
+    """One window, unless it is done already."""
+    name, steps = f"window_{number:04d}", run.shot.job.steps
+    if run.state.find(name) is not None:
+        return
+    window = plan[number]
+    frames = window.frames()
+    run.phase("conditions", number, len(plan))
+    cond = window_maps(run, shadow, frames)
+    look_back(run, cond, frames, known_frames(run, plan, number))
+    x0 = denoise(run, name, window_noise(run, frames), cond, prompt, number * steps, len(plan) * steps)
+    run.state.keep(name, to_bytes(x0[: window.count]), replaces=f"{name}_step_{steps - 1}")
+
+
+# ---------------------------------------------------------------- frames
+
+
+def final_frame(run: Run, plan: list[windows.Window], number: int, frame: int) -> np.ndarray:
+    """A frame of a window, blended with the window before where they overlap."""
+    window, here = plan[number], finished(run, number)[frame - plan[number].start]
+    if window.first or frame >= plan[number - 1].stop:
+        return np.array(here)
+    weight = windows.blend(frame - window.start, plan[number - 1].stop - window.start)
+    before = finished(run, number - 1)[frame - plan[number - 1].start]
+    return np.rint(weight * here.astype(np.float32) + (1 - weight) * before.astype(np.float32)).astype(np.uint8)
+
+
+def write_frames(run: Run, plan: list[windows.Window], number: int) -> None:
+    """Frames that no later window changes, as PNG, cropped to what the artist asked for."""
+    window = plan[number]
+    follows = number + 1 < len(plan) and not plan[number + 1].first
+    stop = plan[number + 1].start if follows else window.stop
+    folder = run.shot.job.folder / "frames.part"
+    folder.mkdir(exist_ok=True)
+    hashes = dict(run.state.facts.get("frames", {}))
+    x, y, w, h = run.shot.job.crop
+    for frame in range(window.start, stop):
+        name = job.frame_name(frame)
+        path = folder / name
+        if path.is_file() and hashes.get(name) == job.digest(path):
+            continue
+        picture = final_frame(run, plan, number, frame)[y : y + h, x : x + w]
+        job.write_bytes(path, iio.imwrite("<bytes>", picture, extension=".png"))
+        hashes[name] = job.digest(path)
+        run.phase("decode", frame + 1, run.shot.frames)
+    run.state.note(frames=hashes)
+
+
+def preview(run: Run, picture: Tensor) -> None:
+    """A small picture of what is being made."""
+    step = max(1, picture.shape[-1] // PREVIEW)
+    path = run.shot.job.folder / "state" / "preview.png"
+    job.write_bytes(path, iio.imwrite("<bytes>", to_bytes(picture[None, :, ::step, ::step])[0], extension=".png"))
+    run.say({"preview": "state/preview.png"})
+
+
+def finish(run: Run) -> dict[str, Any]:
+    """Frames take their final name, then are measured; the report is written and the state dropped."""
+    folder = run.shot.job.folder
+    target = folder / "frames"
+    if target.exists():
+        shutil.rmtree(target)
+    (folder / "frames.part").rename(target)
+    run.phase("measure")
+    began = time.monotonic()
+    from .measure import measure
+
+    camera = measure(folder, stop=run.stop)
+    run.spent["measure"] = time.monotonic() - began
+    report = {
+        **camera, "model": "lite", "weights": store.fingerprint(store.BUNDLED, "lite"), "seed": run.shot.job.seed,
+        "place": run.state.facts["place"], "frames": run.shot.frames,
+        "seconds": {k: round(v, 2) for k, v in run.spent.items()},
+        "frame_hashes": run.state.facts["frames"], "warnings": warnings(run),
+    }  # fmt: skip
+    job.write_json(folder / "report.json", report)
+    run.state.finish()
+    return report
+
+
+def warnings(run: Run) -> list[str]:
+    """What was asked for and could not be given, in words."""
+    out = []
+    if run.shot.job.negative_prompt and run.shot.job.guidance == 1:
+        out.append("The negative prompt has no effect at guidance 1; raise guidance to 1.5 or more")
+    if run.shot.job.prompt and not text.words(run.shot.job.prompt):
+        out.append("No words were found in the prompt; the look is the plainest daylight")
+    return out

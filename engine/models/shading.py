@@ -1,0 +1,126 @@
+"""The head that shades the scene itself: a renderer with unknowns.
+
+    picture = tone(fog(base' (sky light + sun max(0, n.l) sunlit + lamps) , reflections, + glow))
+
+What the scene knows (base colour, normals, sun's azimuth, cast shadows, lamps) comes in exact; what the prompt decides
+(the look: some thirty numbers of a clip) comes from the network. Differentiable, no parameters of its own.
+Shapes: B batch, F frames, H W pixels; colours in scene-linear units with the exposure folded in, pictures in -1..1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..conditions import SLICE, distance_from_channel
+
+# the look: name -> (size, kind); log: exp of the raw value, share: sigmoid, free: as it is
+LOOK: dict[str, tuple[int, str]] = {
+    "sky_light": (3, "log"),  # light from above
+    "ground_light": (3, "log"),  # light from below
+    "sun": (3, "log"),
+    "fog": (3, "log"),
+    "zenith": (3, "log"),
+    "horizon": (3, "log"),
+    "window": (3, "log"),  # glow of lit panes
+    "fog_density": (1, "log"),  # per scale of distance
+    "lamp": (1, "log"),  # strength of the scene's own lamps and emitters
+    "height": (1, "free"),  # of the sun, radians above the horizon
+    "snow": (1, "share"),
+    "wet": (1, "share"),
+    "glow": (1, "share"),  # of the sky around the sun
+    "lit": (1, "share"),  # of the panes
+    "cloud": (1, "share"),
+    "contrast": (1, "free"),  # log of the exponent of the tone curve
+    "saturation": (1, "free"),  # 0 keeps, -1 is grey
+    "tint": (3, "free"),  # log gain of the finished picture
+}
+LOOK_WIDTH = sum(size for size, _ in LOOK.values())
+SNOW = (0.88, 0.90, 0.95)
+
+Look = dict[str, Tensor]  # name -> (B, 1, size, 1, 1)
+
+
+def unpack(raw: Tensor) -> Look:
+    """(B, LOOK_WIDTH) raw numbers -> the look in the shader's units."""
+    look, start = {}, 0
+    for name, (size, kind) in LOOK.items():
+        value = raw[:, start : start + size].float()
+        start += size
+        if kind == "log":
+            value = value.clamp(-9, 3.5).exp()
+        elif kind == "share":
+            value = value.sigmoid()
+        look[name] = value[:, None, :, None, None]
+    look["contrast"] = look["contrast"].clamp(-1, 1)
+    look["saturation"] = look["saturation"].clamp(-1, 1)
+    return look
+
+
+def sun_direction(height: Tensor, azimuth: Tensor) -> Tensor:
+    """Toward the sun, world z up. height and azimuth broadcast, radians -> (..., 3) along dim 2 of (B, 1, 1, 1, 1)."""
+    return torch.cat([azimuth.cos() * height.cos(), azimuth.sin() * height.cos(), height.sin()], 2)
+
+
+def to_linear(srgb: Tensor) -> Tensor:
+    return srgb.clamp(0, 1) ** 2.2
+
+
+def tone(colour: Tensor, look: Look) -> Tensor:
+    """Scene-linear -> picture in -1..1: a filmic curve, then contrast, saturation and tint."""
+    c = colour.clamp_min(0)
+    c = (c * (2.51 * c + 0.03) / (c * (2.43 * c + 0.59) + 0.14)).clamp(1e-5, 1) ** (1 / 2.2)
+    c = 0.5 + (c - 0.5) * look["contrast"].exp()
+    grey = c.mean(2, keepdim=True)
+    c = grey + (c - grey) * (1 + look["saturation"])
+    return 2 * c * look["tint"].exp() - 1
+
+
+def sky(direction: Tensor, sun: Tensor, look: Look) -> Tensor:
+    """Clear sky in a direction (B, F, 3, H, W): zenith to horizon, glow around the sun."""
+    low = (1 - direction[:, :, 2:3].clamp(0, 1)) ** 4
+    toward = (direction * sun).sum(2, keepdim=True).clamp(0, 1)
+    halo = look["glow"] * (0.14 * toward**8 + 0.1 * toward**64)
+    return look["zenith"] + (look["horizon"] - look["zenith"]) * low + look["sun"] * halo
+
+
+def _shares(facts: dict[str, Tensor], look: Look, drift: Tensor) -> tuple[Tensor, Tensor]:
+    """How much of each pixel is under snow and how much it mirrors."""
+    up = facts["normal"][:, :, 2:3]
+    snow = look["snow"] * ((up - 0.25) * 2 + drift).clamp(0, 1)
+    facing = (facts["ray"] * facts["normal"]).sum(2, keepdim=True).abs().clamp(0, 1)
+    fresnel = (1 - facing) ** 5
+    mirror = facts["gloss"] * (0.35 + 0.65 * fresnel)
+    puddle = look["wet"] * (up - 0.6).clamp(0, 0.4) / 0.4 * (0.08 + 0.8 * fresnel)
+    return snow, torch.maximum(mirror, puddle) * (1 - snow)
+
+
+def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[str, Tensor]) -> Tensor:
+    """Conditions (B, F, C, H, W), base colour (B, F, 3, H, W) sRGB -> picture (B, F, 3, H, W) in -1..1.
+
+    fields: `drift` of snow, `pane` share of lit pane, `cloud` log gain of the sky, each (B, F, 1 or 3, H, W).
+    azimuth: (B, 1, 1, 1, 1) radians, of the scene's sun.
+    """
+    facts = {
+        name: maps[:, :, SLICE[name]].float()
+        for name in ("distance", "sky", "ray", "normal", "gloss", "emission", "sunlit", "lamps")
+    }
+    sun = sun_direction(look["height"], azimuth)
+    normal, ray = facts["normal"], facts["ray"]
+    up = normal[:, :, 2:3]
+    snow, mirror = _shares(facts, look, fields["drift"])
+    albedo = to_linear(base) * (1 - 0.35 * look["wet"])
+    albedo = albedo + snow * (torch.tensor(SNOW, device=maps.device).view(3, 1, 1) - albedo)
+    sunlight = look["sun"] * (normal * sun).sum(2, keepdim=True).clamp_min(0) * facts["sunlit"]
+    daylight = look["sky_light"] * (0.5 + 0.5 * up) + look["ground_light"] * (0.5 - 0.5 * up)
+    lamps = look["lamp"] * (facts["lamps"].exp() - 1)
+    colour = albedo * (daylight + sunlight + lamps)
+    mirrored = ray - 2 * (ray * normal).sum(2, keepdim=True) * normal
+    colour = colour + mirror * ((0.35 + 0.65 * albedo) * sky(mirrored, sun, look) - colour)
+    colour = (
+        colour + fields["pane"] * look["lit"] * look["window"] + (0.3 + look["lamp"]) * (facts["emission"].exp() - 1)
+    )
+    fog = 1 - torch.exp(-look["fog_density"] * distance_from_channel(facts["distance"]))
+    colour = colour + fog * (look["fog"] - colour)
+    clear = sky(ray, sun, look) * fields["cloud"].exp()
+    return tone(torch.where(facts["sky"] > 0.5, clear, colour), look)

@@ -1,0 +1,204 @@
+"""A job's geometry, opened: cameras and passes as tensors, a few frames at a time. Knows the folder; knows no model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import conditions, job
+from .geometry import anchors, cameras
+from .geometry.reproject import View
+from .geometry.shadows import ShadowMap
+
+SAMPLES = 9  # frames that decide the shot's scale
+CHUNK = 4  # frames whose maps are made together
+WATTS = 1 / (4 * math.pi * math.pi)  # Blender's point lamp: irradiance over pi at one unit of distance, per watt
+BRIGHTEST = 40.0
+MOST_LAMPS = 8
+LAMP_TYPES = ("point", "spot", "area")
+
+
+@dataclass(frozen=True)
+class Shot:
+    job: job.Job
+    K: Tensor  # (F, 3, 3) float64
+    c2w: Tensor  # (F, 4, 4) float64
+    passes: dict[str, np.memmap]
+    object_index: Tensor
+    matrix: Tensor  # (N, F, 4, 4) float64
+    scale: float
+    origin: Tensor  # (3,) float64: the first camera's place
+
+    @property
+    def frames(self) -> int:
+        return len(self.K)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width, height."""
+        return self.job.size[0], self.job.size[1]
+
+    def read(self, name: str, frames: list[int]) -> Tensor | None:
+        """Some frames of a pass as a tensor; None where the job has no such pass."""
+        if name not in self.passes:
+            return None
+        return torch.from_numpy(np.stack([np.asarray(self.passes[name][f]) for f in frames]).astype(np.float32))
+
+    def depth(self, frames: list[int]) -> Tensor:
+        depth = self.read("depth", frames)
+        assert depth is not None  # validated: every job has depth
+        return depth
+
+    def index(self, frames: list[int]) -> Tensor:
+        found = self.read("index", frames)
+        return torch.zeros(len(frames), self.size[1], self.size[0], dtype=torch.long) if found is None else found.long()
+
+    def normal(self, frames: list[int]) -> Tensor:
+        """The normal pass, or the camera's own direction where the job has none."""
+        found = self.read("normal", frames)
+        if found is not None:
+            return found
+        back = -self.c2w[frames][:, None, None, :3, 2].float()
+        return back.expand(-1, self.size[1], self.size[0], -1)
+
+    def anchors(self, frames: list[int]) -> Tensor:
+        """(f, H, W, 3) float32, relative to the origin: the surface point at the shot's first frame. Sky: 0."""
+        at = torch.tensor([0, *frames])  # frame 0 rides along as the reference
+        depth = self.depth([0, *frames])
+        found = anchors.anchors(
+            depth, self.K[at], self.c2w[at], self.index([0, *frames]), self.object_index, self.matrix[:, at], 0
+        )
+        return (found[1:] - self.origin).nan_to_num(0, 0, 0).float()
+
+    def points(self, frames: list[int]) -> Tensor:
+        """(f, H, W, 3) float32, relative to the origin: the surface point where it is now. Sky: 0."""
+        found = cameras.unproject(self.depth(frames), self.K[frames], self.c2w[frames])
+        return (found - self.origin).nan_to_num(0, 0, 0).float()
+
+    def moving(self, frame: int) -> Tensor:
+        """(H, W) bool: pixels of objects that move during the shot."""
+        moves = (self.matrix != self.matrix[:, :1]).flatten(1).any(1)
+        return torch.isin(self.index([frame])[0], self.object_index[moves])
+
+    def view(self, frame: int, crop: bool = False) -> View:
+        """One frame as geometry for reprojection; `crop`: only what is kept of it."""
+        x, y, w, h = self.job.crop if crop else (0, 0, *self.size)
+        K = self.K[frame].clone()
+        K[0, 2] -= x
+        K[1, 2] -= y
+        cut = (slice(y, y + h), slice(x, x + w))
+        return View(
+            depth=self.depth([frame])[0][cut], K=K, c2w=self.c2w[frame], normal=self.normal([frame])[0][cut],
+            index=self.index([frame])[0][cut], object_index=self.object_index, matrix=self.matrix[:, frame],
+        )  # fmt: skip
+
+
+def open_shot(folder: Path) -> Shot:
+    """Reads and validates a job folder."""
+    j = job.read(folder)
+    camera, passes, objects = job.camera(j), job.passes(j), job.objects(j)
+    count = len(camera["frames"])
+    some = sorted({round(i * (count - 1) / max(1, SAMPLES - 1)) for i in range(SAMPLES)})
+    depth = torch.from_numpy(np.stack([np.asarray(passes["depth"][f]) for f in some]))
+    return Shot(
+        job=j, K=torch.from_numpy(camera["K"].copy()), c2w=torch.from_numpy(camera["c2w"].copy()), passes=passes,
+        object_index=torch.from_numpy(objects["index"].astype(np.int64)),
+        matrix=torch.from_numpy(objects["matrix"].copy()),
+        scale=conditions.scene_scale(depth), origin=torch.from_numpy(camera["c2w"][0, :3, 3].copy()),
+    )  # fmt: skip
+
+
+def lamps(shot: Shot) -> list[conditions.Lamp]:
+    """The scene's own lamps, strongest first, relative to the shot's origin."""
+    found = []
+    lights = shot.job.scene.get("lights", [])
+    for light in lights if isinstance(lights, (list, tuple)) else []:
+        if light.get("type") not in LAMP_TYPES or not light.get("energy"):
+            continue
+        place = np.asarray(light["position"], np.float64) - shot.origin.numpy()
+        power = np.clip(np.asarray(light["rgb"], np.float64) * light["energy"] * WATTS, 0, BRIGHTEST)
+        found.append(conditions.Lamp(tuple(place.tolist()), tuple(power.tolist())))
+    return sorted(found, key=lambda lamp: -sum(lamp.power))[:MOST_LAMPS]
+
+
+def sun_facts(shot: Shot) -> tuple[float, float] | None:
+    """(azimuth, height) in radians of the scene's own sun; None where it has none above the horizon."""
+    sun = shot.job.scene.get("sun")
+    if not sun or not sun.get("direction"):
+        return None
+    x, y, z = (float(v) for v in sun["direction"])
+    return (math.atan2(y, x), math.atan2(z, math.hypot(x, y))) if z > 0.02 else None
+
+
+def azimuth(shot: Shot) -> float:
+    """Where the sun stands: the scene's own, else behind the camera to one side, decided by the seed."""
+    if facts := sun_facts(shot):
+        return facts[0]
+    forward = shot.c2w[shot.frames // 2, :2, 2]
+    rng = np.random.default_rng(shot.job.seed)
+    side = float(rng.choice([-1, 1])) * math.radians(float(rng.uniform(35, 75)))
+    return math.atan2(float(forward[1]), float(forward[0])) + math.pi + side
+
+
+@dataclass(frozen=True)
+class Shadows:
+    """One map of all that stands still, and one a frame of what moves."""
+
+    shot: Shot
+    toward: Tensor  # (3,) unit
+    middle: Tensor  # (3,) relative to the origin
+    still: ShadowMap
+
+    def sunlit(self, frame: int) -> Tensor:
+        """(H, W) in 0..1."""
+        points, normal = self.shot.points([frame])[0].view(-1, 3), self.shot.normal([frame])[0].reshape(-1, 3)
+        lit = self.still.sunlit(points, normal)
+        moving = self.shot.moving(frame).view(-1)
+        if moving.any():
+            walking = ShadowMap(self.toward, self.middle, self.shot.scale)
+            walking.add(points[moving])
+            lit = torch.minimum(lit, walking.sunlit(points, normal))
+        return lit.view(self.shot.size[1], self.shot.size[0])
+
+
+def shadows(shot: Shot, toward: Tensor, every: int = 4) -> Shadows:
+    """Shadow maps from every so many frames of the shot."""
+    solid = {f: torch.isfinite(shot.depth([f])[0]) & ~shot.moving(f) for f in range(0, shot.frames, every)}
+    middles = [
+        shot.points([f])[0][mask].median(0).values
+        for f, mask in list(solid.items())[:: max(1, len(solid) // 8)]
+        if mask.any()
+    ]
+    middle = torch.stack(middles).mean(0) if middles else torch.zeros(3)
+    still = ShadowMap(toward, middle, shot.scale)
+    for f, mask in solid.items():
+        still.add(shot.points([f])[0][mask])
+    return Shadows(shot, toward, middle, still)
+
+
+def maps(shot: Shot, frames: list[int], shadow: Shadows | None, dtype: torch.dtype) -> Tensor:
+    """Conditions of some frames, (f, C, H, W), a few at a time so that only the result is large."""
+    out = torch.empty(len(frames), conditions.WIDTH, shot.size[1], shot.size[0], dtype=dtype)
+    own = lamps(shot)
+    for i in range(0, len(frames), CHUNK):
+        part = frames[i : i + CHUNK]
+        depth, normal, anchor = shot.depth(part), shot.normal(part), shot.anchors(part)
+        base, gloss, emission = (shot.read(name, part) for name in ("base", "gloss", "emission"))
+        lit = None if shadow is None else torch.stack([shadow.sunlit(f) for f in part])
+        out[i : i + CHUNK] = conditions.maps(
+            depth=depth, normal=normal, base=None if base is None else base / 255,
+            gloss=None if gloss is None else gloss / 255,
+            emission=emission, anchor=anchor,
+            K=shot.K[part], c2w=shot.c2w[part], origin=torch.zeros(3), scale=shot.scale,
+            lamps=own, sunlit=lit, dtype=dtype,
+        )  # fmt: skip
+    return out
+
+
+def rays(shot: Shot, frames: list[int]) -> Tensor:
+    return cameras.rays(shot.K[frames], shot.c2w[frames], shot.size[1], shot.size[0])[1]

@@ -1,0 +1,1 @@
+"""Everything that made the bundled weights: procedural scenes, captions, clips, the loop."""

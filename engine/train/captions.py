@@ -1,0 +1,219 @@
+"""Briefs: what a training scene is about, in words (the caption) and in numbers (the look). Knows no pixels.
+
+A brief's words are drawn from many synonyms; its numbers follow from the same draw, so that the text encoder can learn
+what light, weather, season and grade a word asks for. Words that are left out mean their plainest case: clear, noon, no style.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..models.shading import LOOK
+
+TIMES = {
+    "noon": ["at noon", "on a bright sunny day", "in clear daylight", "midday sun", "sunny", "in bright sunshine", "daytime", "under a blue sky", "morning light"],
+    "sunset": ["at sunset", "at golden hour", "with a warm low sun", "in the golden evening light", "sundown", "late afternoon sun", "sunset glow", "warm evening"],
+    "night": ["at night", "under the stars", "in the dark of night", "midnight", "moonlit", "by moonlight", "night time", "nocturnal", "after dark"],
+    "dawn": ["at dawn", "in the pink early morning", "at sunrise", "daybreak", "first light", "early morning"],
+    "dusk": ["at dusk", "in the blue hour", "twilight", "at nightfall", "after sunset"],
+    "overcast": ["under an overcast sky", "on a grey cloudy day", "cloudy", "gloomy", "dull grey light", "flat soft light", "overcast"],
+}  # fmt: skip
+WEATHERS = {
+    "clear": ["", "clear weather", "clear sky"],
+    "fog": ["in thick fog", "with morning mist", "foggy", "misty", "hazy", "shrouded in mist", "fog"],
+    "storm": ["in a storm", "with dark storm clouds", "thunderstorm", "stormy", "tempest", "dramatic storm"],
+    "rain": ["in the rain", "rainy", "heavy rain", "wet streets", "after the rain", "drizzle", "soaked by rain"],
+    "snow": [
+        "covered in snow",
+        "after a snowfall",
+        "in winter snow",
+        "snowy",
+        "winter",
+        "deep snow",
+        "frosty winter",
+        "blizzard",
+    ],
+}
+PLACES = {
+    "street": [
+        "a city street",
+        "tall buildings downtown",
+        "an urban avenue",
+        "a town street",
+        "city",
+        "an alley of houses",
+    ],
+    "village": ["a village", "small houses", "a hamlet square", "cottages", "a rural village", "houses"],
+    "desert": ["a desert with dunes", "sand dunes and ruins", "desert", "an arid plain"],
+    "forest": ["a forest", "pine trees in the woods", "woodland", "trees", "a park with trees"],
+    "mountains": ["mountains", "a rocky mountain valley", "an alpine valley", "hills"],
+    "harbour": ["a harbour", "a lake shore", "water and quays", "by the sea", "a canal"],
+    "room": ["a room", "a living room", "an interior", "indoors", "a kitchen", "a hall", "an apartment"],
+    "blocks": ["abstract blocks", "simple shapes", "a still life", "cubes and spheres", "a stage set"],
+}
+MATERIALS = {
+    "brick": ["red brick", "brick", "brickwork"],
+    "plaster": ["white plaster", "plastered", "whitewashed", "stucco"],
+    "stone": ["grey stone", "stone", "rough stone", "granite"],
+    "wood": ["wooden", "timber", "oak wood", "planks"],
+    "glass": ["blue glass", "glass", "steel and glass"],
+    "paint": ["painted", "colourful painted", "brightly painted"],
+}
+LIGHTS = {
+    "none": [""],
+    "windows": ["with lit windows", "with glowing windows", "lights in the windows", "illuminated windows"],
+    "lanterns": [
+        "with festival lights",
+        "with coloured lanterns",
+        "with street lamps",
+        "lamps glowing",
+        "festival",
+        "lantern light",
+    ],
+}
+STYLES = {
+    "none": [""],
+    "black and white": ["black and white", "monochrome", "greyscale", "black-and-white photograph"],
+    "sepia": ["sepia", "old sepia photograph", "antique photograph", "vintage brown"],
+    "noir": ["film noir", "noir", "high contrast black and white"],
+    "vivid": ["vivid colours", "saturated", "colourful", "vibrant"],
+    "pastel": ["pastel", "soft pastel colours", "faded", "washed out", "muted colours"],
+    "warm": ["warm tones", "warm colours", "cosy"],
+    "cold": ["cold tones", "cold blue tones", "icy", "bleak"],
+    "dark": ["dark and moody", "low key", "dim", "moody"],
+    "bright": ["high key", "bright and airy", "airy"],
+}
+FILLERS = ["", "", "", "cinematic", "a photo of", "35mm film still of", "wide shot of", "beautiful", "highly detailed", "an establishing shot of", "realistic", "4k", "a film about", "aerial view of", "slow dolly through"]  # fmt: skip
+COLOURS = {"red": (0.7, 0.06, 0.05), "blue": (0.07, 0.14, 0.6), "yellow": (0.85, 0.65, 0.08), "green": (0.1, 0.45, 0.12), "white": (0.85, 0.85, 0.85), "orange": (0.8, 0.3, 0.05)}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Brief:
+    time: str = "noon"
+    weather: str = "clear"
+    place: str = "village"
+    material: str = "plaster"
+    lights: str = "none"
+    style: str = "none"
+    figure: str = ""  # colour of a walking figure's coat
+
+
+def _pick(rng: np.random.Generator, options: list[str]) -> str:
+    return options[rng.integers(len(options))]
+
+
+def draw(rng: np.random.Generator, **fixed: str) -> Brief:
+    """A brief with balanced rarities: nights, storms and lights are as common as noon."""
+    values = dict(
+        time=str(rng.choice(list(TIMES), p=[0.24, 0.18, 0.22, 0.11, 0.1, 0.15])),
+        weather=str(rng.choice(list(WEATHERS), p=[0.48, 0.13, 0.12, 0.1, 0.17])),
+        place=_pick(rng, list(PLACES)),
+        material=_pick(rng, list(MATERIALS)),
+        lights=str(rng.choice(list(LIGHTS), p=[0.5, 0.25, 0.25])),
+        style=str(rng.choice(list(STYLES), p=[0.64] + [0.04] * 9)),
+        figure=_pick(rng, list(COLOURS)) if rng.random() < 0.5 else "",
+    )
+    return Brief(**{**values, **fixed})
+
+
+def caption(brief: Brief, rng: np.random.Generator) -> str:
+    """Words for a brief; noon, clear and the place are often left out, order is free."""
+    said = [_pick(rng, PLACES[brief.place])] if rng.random() < 0.8 else []
+    if rng.random() < 0.6:
+        said.append(_pick(rng, MATERIALS[brief.material]) + _pick(rng, [" walls", " buildings", "", " houses"]))
+    if brief.time != "noon" or rng.random() < 0.5:
+        said.append(_pick(rng, TIMES[brief.time]))
+    said += [_pick(rng, WEATHERS[brief.weather]), _pick(rng, LIGHTS[brief.lights]), _pick(rng, STYLES[brief.style])]
+    if brief.figure and rng.random() < 0.7:
+        said.append(f"a person in a {brief.figure} coat walking")
+    said = [s for s in said if s]
+    if rng.random() < 0.5:
+        rng.shuffle(said)
+    text = (", " if rng.random() < 0.6 else " ").join(said)
+    return f"{_pick(rng, FILLERS)} {text}".strip()
+
+
+# zenith, horizon, sun colour, height of the sun, exposure
+LIGHT = {
+    "noon": ((0.13, 0.30, 0.72), (0.62, 0.75, 0.92), (2.9, 2.75, 2.5), (0.75, 1.2), 1.15),
+    "sunset": ((0.16, 0.19, 0.42), (1.15, 0.50, 0.18), (3.1, 1.35, 0.45), (0.1, 0.3), 1.2),
+    "night": ((0.006, 0.010, 0.030), (0.020, 0.032, 0.065), (0.08, 0.11, 0.21), (0.5, 1.0), 2.2),
+    "dawn": ((0.28, 0.32, 0.55), (0.98, 0.62, 0.56), (1.7, 1.05, 0.9), (0.12, 0.35), 1.2),
+    "dusk": ((0.045, 0.075, 0.20), (0.22, 0.17, 0.26), (0.16, 0.13, 0.2), (0.05, 0.2), 1.5),
+    "overcast": ((0.42, 0.45, 0.50), (0.62, 0.64, 0.66), (0.35, 0.36, 0.38), (0.6, 1.2), 1.15),
+}  # fmt: skip
+STYLE_GRADES = {  # contrast (log), saturation, tint (log, rgb)
+    "none": (0, 0, (0, 0, 0)), "black and white": (0.1, -1, (0, 0, 0)), "sepia": (0, -1, (0.08, -0.06, -0.3)),
+    "noir": (0.5, -1, (-0.15, -0.15, -0.15)), "vivid": (0.15, 0.5, (0, 0, 0)), "pastel": (-0.4, -0.35, (0.1, 0.1, 0.1)),
+    "warm": (0, 0, (0.12, 0.0, -0.18)), "cold": (0, -0.2, (-0.2, -0.03, 0.1)), "dark": (0.15, -0.1, (-0.4, -0.4, -0.38)),
+    "bright": (-0.15, 0, (0.1, 0.1, 0.1)),
+}  # fmt: skip
+
+
+def _weathered(
+    brief: Brief, zenith: np.ndarray, horizon: np.ndarray, sun: np.ndarray, rng: np.random.Generator
+) -> dict:
+    """What weather does to sky, sun and air."""
+    out = dict(snow=0.0, wet=0.0, fog_density=0.03, cloud=0.3, glow=0.6)
+    grey = lambda c, s: c + s * (c.mean() - c)  # noqa: E731 - two uses, one line
+    if brief.weather == "storm":
+        zenith, horizon, sun = grey(zenith, 0.7) * 0.3, grey(horizon, 0.6) * 0.38, sun * 0.12
+        out.update(fog_density=0.09, cloud=0.9, glow=0.1, wet=0.5)
+    elif brief.weather == "rain":
+        zenith, horizon, sun = grey(zenith, 0.6) * 0.6, grey(horizon, 0.6) * 0.6, sun * 0.2
+        out.update(fog_density=0.10, cloud=0.7, glow=0.1, wet=0.9)
+    elif brief.weather == "fog":
+        zenith, horizon, sun = grey(horizon, 0.6) * 0.9, grey(horizon, 0.6), sun * 0.25
+        out.update(fog_density=rng.uniform(0.22, 0.6), cloud=0.1, glow=0.2)
+    elif brief.weather == "snow":
+        zenith, horizon, sun = zenith, grey(horizon, 0.5), sun * 0.7
+        out.update(fog_density=0.10, snow=0.95, cloud=0.5, glow=0.4)
+    if brief.time == "overcast":
+        out.update(cloud=0.8, glow=0.1)
+    return dict(out, zenith=zenith, horizon=horizon, sun=sun)
+
+
+def look(brief: Brief, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The brief's look in the shader's own units (models/shading.py LOOK), with the spread that films of one brief have."""
+    zenith, horizon, sun, height, exposure = LIGHT[brief.time]
+    w = _weathered(brief, np.array(zenith), np.array(horizon), np.array(sun), rng)
+    spread = lambda n, s: np.exp(rng.normal(0, s, n))  # noqa: E731
+    exposure = exposure * float(spread(1, 0.12)[0])
+    zenith, horizon, sun = (w[k] * spread(3, 0.05) * exposure for k in ("zenith", "horizon", "sun"))
+    above = zenith * 0.7 + horizon * 0.5
+    above = above + 0.35 * (above.mean() - above)
+    night, dusk = brief.time == "night", brief.time in ("dusk", "dawn", "sunset")
+    if brief.place == "room":  # indoors daylight is what came in through windows; the sun does not reach
+        above, sun = (above * 0.5 + 0.12 * above.mean()) * 1.2, sun * 0.8
+    ground = horizon * 0.2 + 0.25 * above * (0.6 if brief.place == "room" else 0.25)
+    contrast, saturation, tint = STYLE_GRADES[brief.style]
+    strength = {"none": 0.15, "windows": 0.4, "lanterns": 1.0}[brief.lights] * (1.0 if night else 0.6 if dusk else 0.12)
+    lit = (0.75 if brief.lights == "windows" else 0.25 if night else 0.05) * (1.0 if night or dusk else 0.5)
+    if brief.place == "room" and (night or brief.lights != "none"):
+        strength = max(strength, 0.6)
+    return {
+        "sky_light": above, "ground_light": ground, "sun": sun, "fog": horizon * 0.85 + zenith * 0.15, "zenith": zenith, "horizon": horizon,
+        "window": np.array([1.6, 1.0, 0.42]) * spread(3, 0.1) * (1.3 if night else 0.9),
+        "fog_density": np.array([w["fog_density"]]) * spread(1, 0.15), "lamp": np.array([strength]) * spread(1, 0.1),
+        "height": np.array([rng.uniform(*height)]), "snow": np.array([w["snow"]]), "wet": np.array([w["wet"]]),
+        "glow": np.array([w["glow"]]), "lit": np.array([lit]), "cloud": np.array([w["cloud"]]),
+        "contrast": np.array([contrast + rng.normal(0, 0.05)]), "saturation": np.array([max(-1, saturation + rng.normal(0, 0.03))]),
+        "tint": np.array(tint) + rng.normal(0, 0.02, 3),
+    }  # fmt: skip
+
+
+def raw(values: dict[str, np.ndarray]) -> np.ndarray:
+    """A look in the shader's units -> the network's raw numbers (LOOK_WIDTH,), the inverse of `shading.unpack`."""
+    out = []
+    for name, (_, kind) in LOOK.items():
+        v = np.asarray(values[name], np.float64)
+        if kind == "log":
+            v = np.log(np.clip(v, math.exp(-7), math.exp(3)))
+        elif kind == "share":
+            v = np.clip(v, 0.02, 0.98)
+            v = np.log(v / (1 - v))
+        out.append(v)
+    return np.concatenate(out).astype(np.float32)

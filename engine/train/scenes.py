@@ -1,0 +1,636 @@
+"""Procedural scenes, ray-cast in torch: exact depth, normal, base colour, gloss, emission, index, shadows and lamps.
+
+A scene is a list of boxes, ellipsoids and cones on a ground, plus a camera path. Nothing is learnt here, and nothing here
+is shown to the engine: it sees the same passes that Blender would give it. World z up, units are metres.
+Shapes: F frames, R = H x W rays.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..conditions import Lamp
+from .captions import COLOURS, Brief
+
+# patterns of a surface's colour
+PLAIN, BRICK, STONE, WOOD, GLASS, LEAVES, GROUND, TILES, COBBLES, GLOWING, WATER, CHECKER = range(12)
+WALL = {  # material -> linear colours, pattern
+    "brick": (((0.55, 0.17, 0.11), (0.45, 0.22, 0.16), (0.5, 0.3, 0.22)), BRICK),
+    "plaster": (((0.82, 0.80, 0.74), (0.75, 0.65, 0.5), (0.7, 0.6, 0.58)), PLAIN),
+    "stone": (((0.42, 0.42, 0.43), (0.5, 0.45, 0.38)), STONE),
+    "wood": (((0.40, 0.24, 0.11), (0.28, 0.16, 0.08), (0.5, 0.36, 0.2)), WOOD),
+    "glass": (((0.25, 0.36, 0.5), (0.4, 0.48, 0.5)), GLASS),
+    "paint": (((0.80, 0.58, 0.14), (0.2, 0.45, 0.22), (0.2, 0.35, 0.6), (0.7, 0.25, 0.2), (0.6, 0.35, 0.5)), PLAIN),
+}
+HAS_WINDOWS = frozenset((PLAIN, BRICK, STONE, WOOD, GLASS))
+PANE = 3.0  # windows are this many metres apart
+
+
+@dataclass
+class Shape:
+    """A box (half sizes a), ellipsoid (radii a) or cone (a = radius below, radius above, height; centre at its foot)."""
+
+    kind: str
+    centre: tuple[float, float, float]
+    a: tuple[float, float, float]
+    colour: tuple[float, float, float] = (0.5, 0.5, 0.5)  # linear
+    pattern: int = PLAIN
+    yaw: float = 0.0
+    velocity: tuple[float, float, float] = (0.0, 0.0, 0.0)  # metres a frame
+    inside: bool = False  # a room: seen from within
+    windows: bool = False
+    gloss: float = 0.0
+
+
+@dataclass
+class Scene:
+    shapes: list[Shape] = field(default_factory=list)
+    ground: tuple[float, float, float] | None = (0.3, 0.3, 0.2)
+    ground_pattern: int = GROUND
+    hills: float = 0.0  # metres
+    seed: float = 0.0
+    lamps: list[Lamp] = field(default_factory=list)
+    c2w: np.ndarray = field(default_factory=lambda: np.eye(4)[None])  # (F, 4, 4)
+    focal: np.ndarray = field(default_factory=lambda: np.ones(1))  # (F,) of half the width
+
+
+# ---------------------------------------------------------------- what stands where
+
+Rng = np.random.Generator
+
+
+def _shade(rng: Rng, colour: tuple, spread: float = 0.15) -> tuple[float, float, float]:
+    c = np.array(colour) * (1 + rng.uniform(-spread, spread, 3) * 0.5 + rng.uniform(-spread, spread))
+    return tuple(float(v) for v in np.clip(c, 0.01, 0.95))
+
+
+def _wall(rng: Rng, material: str) -> tuple[tuple[float, float, float], int]:
+    colours, pattern = WALL[material]
+    return _shade(rng, colours[rng.integers(len(colours))]), pattern
+
+
+def _tree(rng: Rng, x: float, y: float, z: float = 0.0) -> list[Shape]:
+    height, green = rng.uniform(3, 9), _shade(rng, (0.08, 0.22, 0.06), 0.4)
+    trunk = Shape("cone", (x, y, z), (0.18, 0.12, height * 0.5), (0.16, 0.09, 0.05), WOOD)
+    if rng.random() < 0.5:
+        return [trunk, Shape("cone", (x, y, z + 0.8), (height * 0.26, 0.03, height), green, LEAVES)]
+    r = height * 0.3
+    return [trunk, Shape("ellipsoid", (x, y, z + height * 0.6), (r, r, r * rng.uniform(0.7, 1.2)), green, LEAVES)]
+
+
+def _house(rng: Rng, x: float, y: float, material: str) -> list[Shape]:
+    w, d, h, yaw = rng.uniform(2, 4), rng.uniform(2, 4), rng.uniform(1.4, 3), rng.uniform(-0.5, 0.5)
+    colour, pattern = _wall(rng, material)
+    body = Shape("box", (x, y, h), (w, d, h), colour, pattern, yaw, windows=True)
+    roof = _shade(rng, (0.35, 0.14, 0.09) if rng.random() < 0.7 else (0.2, 0.2, 0.22))
+    return [body, Shape("cone", (x, y, 2 * h), (max(w, d) * 1.35, 0.05, rng.uniform(1.2, 2.8)), roof, TILES)]
+
+
+def _street(rng: Rng, brief: Brief) -> Scene:
+    s, width = (
+        Scene(ground=_shade(rng, (0.2, 0.2, 0.21)), ground_pattern=COBBLES if rng.random() < 0.5 else GROUND),
+        rng.uniform(4.5, 8),
+    )
+    for side in (-1, 1):
+        y = -6.0
+        while y < 50:
+            w, d, h = rng.uniform(2.5, 5), rng.uniform(3, 6), rng.uniform(2.5, 10)
+            colour, pattern = _wall(rng, brief.material)
+            s.shapes.append(Shape("box", (side * (width + d), y + w, h), (d, w, h), colour, pattern, windows=True))
+            y += 2 * w + (rng.uniform(0, 2) if rng.random() < 0.4 else 0)
+    for k in range(4):
+        s.shapes.append(
+            Shape(
+                "cone", ((-1) ** k * (width - 1), k * 9 + rng.uniform(0, 3), 0), (0.09, 0.07, 4.5), (0.08, 0.08, 0.08)
+            )
+        )
+    return s
+
+
+def _village(rng: Rng, brief: Brief) -> Scene:
+    s = Scene(ground=_shade(rng, (0.20, 0.27, 0.10)), hills=rng.uniform(0, 0.3))
+    for _ in range(8):
+        x, y = rng.uniform(-20, 20), rng.uniform(3, 42)
+        s.shapes += _house(rng, x + math.copysign(4.5, x), y, brief.material)
+    for _ in range(4):
+        x = rng.uniform(-14, 14)
+        s.shapes += _tree(rng, x + math.copysign(3, x), rng.uniform(4, 34))
+    return s
+
+
+def _desert(rng: Rng, brief: Brief) -> Scene:
+    s = Scene(ground=_shade(rng, (0.70, 0.52, 0.30)), hills=rng.uniform(0.6, 2.0))
+    for _ in range(6):
+        a = (rng.uniform(0.6, 2.5), rng.uniform(0.6, 2.5), rng.uniform(1, 3.5))
+        s.shapes.append(
+            Shape(
+                "box",
+                (rng.uniform(-14, 14), rng.uniform(6, 38), a[2] * 0.8),
+                a,
+                _shade(rng, (0.6, 0.45, 0.28)),
+                STONE,
+                rng.uniform(0, 3),
+            )
+        )
+    for _ in range(5):
+        r = rng.uniform(0.5, 2.2)
+        s.shapes.append(
+            Shape(
+                "ellipsoid",
+                (rng.uniform(-14, 14), rng.uniform(5, 36), 0),
+                (r, r, r * 0.8),
+                _shade(rng, (0.5, 0.38, 0.26)),
+                STONE,
+            )
+        )
+    return s
+
+
+def _forest(rng: Rng, brief: Brief) -> Scene:
+    s = Scene(ground=_shade(rng, (0.15, 0.20, 0.07)), hills=rng.uniform(0, 0.7))
+    for _ in range(11):
+        x = rng.uniform(-16, 16)
+        s.shapes += _tree(rng, x + math.copysign(2.0, x), rng.uniform(4, 36), -0.3)
+    for _ in range(3):
+        r = rng.uniform(0.4, 1.3)
+        s.shapes.append(
+            Shape(
+                "ellipsoid",
+                (rng.uniform(-9, 9), rng.uniform(4, 24), 0),
+                (r, r, r * 0.7),
+                _shade(rng, (0.36, 0.36, 0.34)),
+                STONE,
+            )
+        )
+    return s
+
+
+def _mountains(rng: Rng, brief: Brief) -> Scene:
+    s = Scene(ground=_shade(rng, (0.28, 0.27, 0.18)), hills=rng.uniform(1.5, 4))
+    for _ in range(5):
+        s.shapes.append(
+            Shape(
+                "cone",
+                (rng.uniform(-60, 60), rng.uniform(45, 90), -4),
+                (rng.uniform(14, 28), 0.5, rng.uniform(14, 34)),
+                _shade(rng, (0.36, 0.33, 0.31)),
+                STONE,
+            )
+        )
+    for _ in range(5):
+        s.shapes += _tree(rng, rng.uniform(-14, 14), rng.uniform(6, 34), -1.0)
+    return s
+
+
+def _harbour(rng: Rng, brief: Brief) -> Scene:
+    s = Scene(ground=_shade(rng, (0.06, 0.12, 0.14)), ground_pattern=WATER)
+    s.shapes.append(Shape("box", (-9, 20, 0.1), (6, 30, 0.5), _shade(rng, (0.4, 0.38, 0.35)), COBBLES))
+    for k in range(5):
+        s.shapes += [
+            Shape(
+                h.kind,
+                (h.centre[0], h.centre[1], h.centre[2] + 0.5),
+                h.a,
+                h.colour,
+                h.pattern,
+                h.yaw,
+                windows=h.windows,
+            )
+            for h in _house(rng, -11, 4 + 8 * k, brief.material)
+        ]
+    for _ in range(3):
+        colour = _shade(rng, list(COLOURS.values())[rng.integers(len(COLOURS))])
+        x, y = rng.uniform(0, 8), rng.uniform(6, 30)
+        s.shapes += [
+            Shape("ellipsoid", (x, y, 0.2), (0.9, 2.4, 0.6), colour),
+            Shape("cone", (x, y, 0.5), (0.07, 0.05, 4), (0.3, 0.2, 0.1), WOOD),
+        ]
+    return s
+
+
+def _room(rng: Rng, brief: Brief) -> Scene:
+    w, d, h = rng.uniform(2.5, 4.5), rng.uniform(4, 7), rng.uniform(1.3, 1.9)
+    colour, pattern = _wall(rng, brief.material)
+    s = Scene(ground=_shade(rng, (0.32, 0.19, 0.10)), ground_pattern=WOOD if rng.random() < 0.6 else CHECKER)
+    s.shapes.append(Shape("box", (0, d - 3, h - 0.01), (w, d, h), colour, pattern, inside=True))
+    for _ in range(7):
+        a = (rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.8), rng.uniform(0.15, 0.8))
+        x, y = rng.uniform(-w + a[0], w - a[0]), rng.uniform(1.5, 2 * d - 4)
+        material = _wall(rng, list(WALL)[rng.integers(len(WALL))])
+        s.shapes.append(
+            Shape(
+                "box",
+                (x, y, a[2]),
+                a,
+                material[0],
+                material[1],
+                rng.uniform(-0.4, 0.4),
+                gloss=0.5 * (rng.random() < 0.2),
+            )
+        )
+    for _ in range(3):
+        r = rng.uniform(0.12, 0.35)
+        s.shapes.append(
+            Shape(
+                "ellipsoid",
+                (rng.uniform(-w, w) * 0.7, rng.uniform(1.5, d), r),
+                (r, r, r),
+                _shade(rng, list(COLOURS.values())[rng.integers(len(COLOURS))]),
+                gloss=0.8 * (rng.random() < 0.3),
+            )
+        )
+    for side in (-1, 1):  # panes and pictures on the walls
+        s.shapes.append(
+            Shape(
+                "box",
+                (side * w, rng.uniform(2, d), h),
+                (0.05, 0.6, 0.5),
+                _shade(rng, (0.5, 0.55, 0.6), 0.3),
+                PLAIN,
+                gloss=0.9 * (rng.random() < 0.6),
+            )
+        )
+    s.shapes.append(
+        Shape("box", (rng.uniform(-1, 1), 2 * d - 3, h), (0.7, 0.05, 0.5), _shade(rng, (0.4, 0.3, 0.3), 0.6), CHECKER)
+    )
+    return s
+
+
+def _blocks(rng: Rng, brief: Brief) -> Scene:
+    s = Scene(ground=_shade(rng, (0.4, 0.4, 0.4), 0.5), ground_pattern=int(rng.choice([PLAIN, CHECKER, WOOD, GROUND])))
+    for _ in range(9):
+        r, x, y = rng.uniform(0.4, 1.6), rng.uniform(-8, 8), rng.uniform(3, 22)
+        colour = (
+            _wall(rng, brief.material)
+            if rng.random() < 0.6
+            else (_shade(rng, list(COLOURS.values())[rng.integers(len(COLOURS))]), PLAIN)
+        )
+        kind = ("box", "ellipsoid", "cone")[rng.integers(3)]
+        a = (r, r * rng.uniform(0.6, 1.4), r) if kind != "cone" else (r, rng.uniform(0.05, r), 2 * r)
+        s.shapes.append(
+            Shape(
+                kind,
+                (x, y, 0 if kind == "cone" else r),
+                a,
+                *colour,
+                rng.uniform(0, 3),
+                gloss=0.7 * (rng.random() < 0.15),
+            )
+        )
+    return s
+
+
+PLACE_MAKERS = {"street": _street, "village": _village, "desert": _desert, "forest": _forest, "mountains": _mountains, "harbour": _harbour, "room": _room, "blocks": _blocks}  # fmt: skip
+
+
+def _add_figure(rng: Rng, scene: Scene, colour: str) -> None:
+    x, y, angle = rng.uniform(-2, 2), rng.uniform(4, 9), rng.uniform(0, 2 * math.pi)
+    velocity = (math.cos(angle) * 0.06, math.sin(angle) * 0.06, 0.0)
+    scene.shapes.append(Shape("cone", (x, y, 0), (0.42, 0.22, 1.35), COLOURS[colour], velocity=velocity))
+    scene.shapes.append(Shape("ellipsoid", (x, y, 1.55), (0.2, 0.2, 0.24), (0.62, 0.42, 0.30), velocity=velocity))
+
+
+LANTERNS = (
+    (1, 0.25, 0.15),
+    (1, 0.7, 0.2),
+    (0.3, 1, 0.35),
+    (0.3, 0.5, 1),
+    (1, 0.3, 0.8),
+    (1, 0.85, 0.5),
+    (1, 0.8, 0.55),
+)
+
+
+def _add_lamps(rng: Rng, scene: Scene, room: bool) -> None:
+    for _ in range(2 if room else 6):
+        place = (
+            (rng.uniform(-2, 2), rng.uniform(2, 6), rng.uniform(1.4, 2.4))
+            if room
+            else (rng.uniform(-6, 6), rng.uniform(4, 22), rng.uniform(2.2, 4))
+        )
+        colour = np.array(LANTERNS[-1] if room else LANTERNS[rng.integers(len(LANTERNS))])
+        r = 0.12 if room else 0.26
+        scene.lamps.append(Lamp(place, tuple(float(v) for v in colour * (3 if room else 6))))
+        scene.shapes.append(Shape("ellipsoid", place, (r, r, r), tuple(float(v) for v in colour), GLOWING))
+
+
+def _ease(rng: Rng, frames: int) -> np.ndarray:
+    s = np.linspace(0, 1, frames)
+    return s * s * (3 - 2 * s) if rng.random() < 0.5 else s
+
+
+def _camera(rng: Rng, scene: Scene, frames: int, room: bool) -> None:
+    """A move of one of film's kinds: truck, dolly, crane, combination, pan, static, hand-held, dolly zoom, orbit."""
+    eye = (
+        np.array([rng.uniform(-0.8, 0.8), -2.0, rng.uniform(0.8, 1.8)])
+        if room
+        else np.array([rng.uniform(-2.5, 2.5), rng.uniform(-5, 1), rng.uniform(1.4, 5) + scene.hills * 0.9])
+    )
+    target = (
+        np.array([rng.uniform(-1, 1), 5.0, rng.uniform(0.6, 1.4)])
+        if room
+        else np.array([rng.uniform(-3, 3), rng.uniform(12, 18), rng.uniform(0.5, 3.5)])
+    )
+    reach = (0.35 if room else 1.0) * min(1.0, frames / 9)
+    kind, s = int(rng.integers(8)), _ease(rng, frames)[:, None]
+    moves = {
+        0: (rng.uniform(-2, 2), 0, 0),
+        1: (0, rng.uniform(1, 3), 0),
+        2: (0, 0, rng.uniform(0.4, 2)),
+        3: (rng.uniform(-2, 2), rng.uniform(0, 2), rng.uniform(-0.3, 0.8)),
+    }
+    path = eye + s * np.array(moves.get(kind, (0.0, 0.0, 0.0))) * reach
+    look = np.repeat(target[None], frames, 0)
+    scene.focal = np.full(frames, rng.uniform(0.8, 2.0))
+    if kind == 4:
+        look = look + np.concatenate([s * rng.uniform(-5, 5) * reach, 0 * s, 0 * s], 1)
+    if kind == 6:
+        path = path + 0.03 * np.cumsum(rng.normal(size=(frames, 3)), 0)
+    if kind == 7:
+        scene.focal = scene.focal[0] * (1 + 0.4 * s[:, 0] * reach)
+    forward = look - path
+    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
+    right = np.cross(forward, [0, 0, 1.0])
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    down = np.cross(forward, right)
+    scene.c2w = np.tile(np.eye(4), (frames, 1, 1))
+    scene.c2w[:, :3, :3] = np.stack([right, down, forward], -1)
+    scene.c2w[:, :3, 3] = path
+
+
+def build(brief: Brief, frames: int, rng: Rng) -> Scene:
+    """A scene for a brief, with its camera."""
+    scene = PLACE_MAKERS[brief.place](rng, brief)
+    room = brief.place == "room"
+    scene.seed = float(rng.uniform(0, 100))
+    if brief.figure:
+        _add_figure(rng, scene, brief.figure)
+    if brief.lights == "lanterns" or (room and rng.random() < 0.6):
+        _add_lamps(rng, scene, room)
+    _camera(rng, scene, frames, room)
+    return scene
+
+
+# ---------------------------------------------------------------- rays
+
+_volume = torch.rand(1, 2, 32, 32, 32, generator=torch.Generator().manual_seed(7))
+_volume = F.pad(_volume, (0, 1, 0, 1, 0, 1), mode="circular")
+
+
+def value_noise(point: Tensor) -> Tensor:
+    """(..., 3) -> (2, ...): two smooth noises in 0..1, periodic in 32 units."""
+    grid = (torch.remainder(point, 32.0) / 16 - 1).reshape(1, 1, 1, -1, 3)
+    return F.grid_sample(_volume.to(point.device), grid, align_corners=True).reshape(2, *point.shape[:-1])
+
+
+def _height(xy: Tensor, scene: Scene) -> Tensor:
+    x, y, s = xy[..., 0], xy[..., 1], scene.seed
+    return scene.hills * (
+        0.5 * torch.sin(x * 0.21 + s)
+        + 0.35 * torch.sin(y * 0.27 + s * 1.7)
+        + 0.25 * torch.sin(x * 0.5 + y * 0.37 + s * 0.3)
+        - 0.4
+    )
+
+
+def _turn(v: Tensor, yaw: float) -> Tensor:
+    c, s = math.cos(yaw), math.sin(yaw)
+    return torch.stack([c * v[..., 0] + s * v[..., 1], c * v[..., 1] - s * v[..., 0], v[..., 2]], -1)
+
+
+def _hit_box(o: Tensor, d: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+    half = torch.tensor(shape.a)
+    inverse = 1 / torch.where(d.abs() < 1e-9, 1e-9, d)
+    near, far = -o * inverse - half * inverse.abs(), -o * inverse + half * inverse.abs()
+    if shape.inside:
+        t, axis = far.min(-1)
+        return torch.where(near.amax(-1) < t, t, torch.inf), -torch.sign(d) * F.one_hot(axis, 3)
+    t, axis = near.max(-1)
+    hit = (t < far.amin(-1)) & (t > 1e-3)
+    return torch.where(hit, t, torch.inf), -torch.sign(d) * F.one_hot(axis, 3)
+
+
+def _hit_ellipsoid(o: Tensor, d: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+    r = torch.tensor(shape.a)
+    p, e = o / r, d / r
+    a, b, c = (e * e).sum(-1), (p * e).sum(-1), (p * p).sum(-1) - 1
+    disc = b * b - a * c
+    t = (-b - disc.clamp_min(0).sqrt()) / a
+    normal = F.normalize((p + t[..., None] * e) / r, dim=-1)
+    return torch.where((disc > 0) & (t > 1e-3), t, torch.inf), normal
+
+
+def _hit_cone(o: Tensor, d: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+    below, above, height = shape.a
+    slope = (above - below) / height
+    q, e = below + slope * o[..., 2], slope * d[..., 2]
+    a = (d[..., :2] ** 2).sum(-1) - e * e
+    a = torch.where(a.abs() < 1e-6, 1e-6, a)
+    b = (o[..., :2] * d[..., :2]).sum(-1) - q * e
+    c = (o[..., :2] ** 2).sum(-1) - q * q
+    disc = b * b - a * c
+    t = (-b - disc.clamp_min(0).sqrt()) / a
+    z = o[..., 2] + t * d[..., 2]
+    out = (o + t[..., None] * d)[..., :2]
+    normal = F.normalize(torch.cat([F.normalize(out, dim=-1), torch.full_like(z, -slope)[..., None]], -1), dim=-1)
+    return torch.where((disc > 0) & (t > 1e-3) & (z > 0) & (z < height), t, torch.inf), normal
+
+
+_HIT = {"box": _hit_box, "ellipsoid": _hit_ellipsoid, "cone": _hit_cone}
+
+
+def _ground(o: Tensor, d: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
+    up = torch.zeros_like(d)
+    up[..., 2] = 1
+    flat = torch.where(d[..., 2] < -1e-5, -o[..., 2] / d[..., 2].clamp_max(-1e-5), torch.inf)
+    if scene.hills == 0:
+        return torch.where(flat < 400, flat, torch.inf), up
+    t, before = torch.full(d.shape[:-1], 0.5), o[..., 2] - _height(o, scene)
+    found = torch.full_like(t, torch.inf)
+    for _ in range(26):  # march with growing steps, then one secant
+        t_next = t * 1.17 + 0.25
+        p = o + t_next[..., None] * d
+        gap = p[..., 2] - _height(p, scene)
+        crossing = (gap < 0) & torch.isinf(found)
+        found = torch.where(crossing, t + (t_next - t) * before / (before - gap + 1e-9), found)
+        t, before = t_next, gap
+    p = o + torch.where(torch.isinf(found), 0, found)[..., None] * d
+    e = torch.tensor([0.05, 0, 0]), torch.tensor([0, 0.05, 0])
+    slopes = [(_height(p, scene) - _height(p + s, scene)) / 0.05 for s in e]
+    return found, F.normalize(torch.stack([*slopes, torch.ones_like(t)], -1), dim=-1)
+
+
+def trace(scene: Scene, o: Tensor, d: Tensor, shadow: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """Origins and unit directions (F, R, 3) -> distance (F, R), +inf for sky; shape number (F, R), -1 ground; normal (F, R, 3)."""
+    best, which, normal = torch.full(d.shape[:-1], torch.inf), torch.full(d.shape[:-1], -2), torch.zeros_like(d)
+    frame = torch.arange(d.shape[0]).view(-1, 1, 1)
+    for number, shape in enumerate(scene.shapes):
+        if shadow and (shape.pattern == GLOWING or shape.inside):
+            continue
+        centre = torch.tensor(shape.centre) + frame * torch.tensor(shape.velocity)
+        t, n = _HIT[shape.kind](_turn(o - centre, shape.yaw), _turn(d, shape.yaw), shape)
+        closer = t < best
+        best, which = torch.where(closer, t, best), torch.where(closer, number, which)
+        normal = torch.where(closer[..., None], _turn(n, -shape.yaw), normal)
+    if scene.ground is not None and not shadow:
+        t, n = _ground(o, d, scene)
+        closer = t < best
+        best, which, normal = (
+            torch.where(closer, t, best),
+            torch.where(closer, -1, which),
+            torch.where(closer[..., None], n, normal),
+        )
+    return best, which, normal
+
+
+# ---------------------------------------------------------------- surfaces
+
+
+def _frac(x: Tensor) -> Tensor:
+    return x - x.floor()
+
+
+def _pattern(kind: int, colour: Tensor, p: Tensor, across: Tensor, wall: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
+    """Linear colour of one pattern at points p (N, 3)."""
+    n1, n2, n3 = noise
+    z = p[:, 2]
+    grain = (n1 + 0.5 * n3) / 1.5
+    k = 0.88 + 0.2 * grain
+    line = torch.zeros_like(z, dtype=torch.bool)
+    if kind == BRICK:
+        row = (z / 0.3).floor()
+        line = ((_frac(z / 0.3) < 0.15) | (_frac(across / 0.75 + 0.5 * torch.remainder(row, 2)) < 0.08)) & wall
+        k = 0.65 + 0.7 * torch.remainder(torch.sin((across / 0.75 + 0.5 * row).floor() * 12.9 + row * 78.2) * 43.7, 1)
+    elif kind == STONE:
+        k = 0.5 + 0.95 * grain
+    elif kind == WOOD:
+        plank = (across / 0.35).floor()
+        line = _frac(across / 0.35) < 0.07
+        k = 0.6 + 0.35 * n2 + 0.25 * torch.sin(z * 3 + across * 14 + 3 * n1) + 0.2 * torch.remainder(plank * 0.37, 1)
+    elif kind == LEAVES:
+        k = 0.4 + 1.1 * n3
+    elif kind == GROUND:
+        k = 0.6 + 0.5 * n1 + 0.35 * n3
+    elif kind == TILES:
+        k = (0.6 + 0.5 * n3) * (0.7 + 0.3 * (_frac(z / 0.22) > 0.2))
+    elif kind == COBBLES:
+        cell = (p[:, :2] / 0.6).floor()
+        edge = (_frac(p[:, :2] / 0.6) < 0.12).any(1)
+        k = 0.6 + 0.6 * torch.remainder(torch.sin(cell[:, 0] * 12.9 + cell[:, 1] * 78.2) * 43.7, 1)
+        k = torch.where(edge, 0.45, k)
+    elif kind == CHECKER:
+        k = torch.where(torch.remainder((p / 0.7 + 0.01).floor().sum(1), 2) > 0, 1.25, 0.5)
+    out = colour * k[:, None].clamp_min(0.1)
+    return torch.where(line[:, None], torch.tensor([0.4, 0.38, 0.35]) * (0.6 if kind == WOOD else 1.0), out)
+
+
+def _panes(across: Tensor, z: Tensor, wall: Tensor, number: int, seed: float) -> tuple[Tensor, Tensor]:
+    """Where windows are, and how likely each is lit (0..1)."""
+    x, y = _frac(across / PANE), _frac(z / PANE)
+    pane = wall & (x > 0.3) & (x < 0.7) & (y > 0.3) & (y < 0.75) & (z > 0.5)
+    cell = (across / PANE).floor() * 7.3 + (z / PANE).floor() * 13.7 + number * 3.1 + seed
+    return pane, _frac(torch.sin(cell) * 437.58).abs()
+
+
+@dataclass
+class Passes:
+    """Everything the ray caster knows of a clip; (F, H, W, ...)."""
+
+    depth: Tensor
+    normal: Tensor
+    base: Tensor  # sRGB-ish (gamma 2.2) 0..1
+    gloss: Tensor
+    emission: Tensor
+    index: Tensor
+    anchor: Tensor  # world, at frame 0
+    point: Tensor  # world, now
+    pane: Tensor  # bool
+    chance: Tensor  # of a pane's light, 0..1
+    K: Tensor
+    c2w: Tensor
+
+
+def passes(scene: Scene, height: int, width: int) -> Passes:
+    """Ray-casts every pixel's centre."""
+    frames = len(scene.c2w)
+    K = torch.zeros(frames, 3, 3, dtype=torch.float64)
+    K[:, 0, 0] = K[:, 1, 1] = torch.from_numpy(np.asarray(scene.focal)) * width / 2
+    K[:, 0, 2], K[:, 1, 2], K[:, 2, 2] = width / 2, height / 2, 1
+    c2w = torch.from_numpy(scene.c2w)
+    v, u = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    local = torch.stack([(u - width / 2), (v - height / 2), torch.ones_like(u)], -1).reshape(1, -1, 3)
+    local = local / torch.stack([K[:, 0, 0], K[:, 1, 1], torch.ones(frames)], -1)[:, None].float()
+    local = F.normalize(local, dim=-1)
+    d = local @ c2w[:, :3, :3].float().mT
+    o = c2w[:, None, :3, 3].float().expand_as(d)
+    t, which, normal = trace(scene, o, d)
+    sky = torch.isinf(t)
+    point = o + torch.where(sky, 0, t)[..., None] * d
+    out = _surface(scene, point, which, normal)
+    shape = (frames, height, width)
+    depth = torch.where(sky, torch.inf, t * local[..., 2])
+    return Passes(
+        depth.view(shape), (normal * ~sky[..., None]).view(*shape, 3), **{k: v.view(*shape, *v.shape[2:]) for k, v in out.items()},
+        index=(which + 2).view(shape), point=point.view(*shape, 3), K=K, c2w=c2w,
+    )  # fmt: skip
+
+
+def _surface(scene: Scene, point: Tensor, which: Tensor, normal: Tensor) -> dict[str, Tensor]:
+    base, gloss, emission = torch.zeros_like(point), torch.zeros_like(point[..., 0]), torch.zeros_like(point)
+    pane, chance, anchor = torch.zeros_like(gloss, dtype=torch.bool), torch.zeros_like(gloss), point.clone()
+    frame = torch.arange(len(point)).view(-1, 1).expand_as(which)
+    for number in range(-1, len(scene.shapes)):
+        at = which == number
+        if not at.any():
+            continue
+        s = (
+            scene.shapes[number]
+            if number >= 0
+            else Shape("ground", (0, 0, 0), (0, 0, 0), scene.ground or (0, 0, 0), scene.ground_pattern)
+        )
+        p = point[at] - frame[at][:, None] * torch.tensor(s.velocity)
+        anchor[at] = p
+        n = _turn(normal[at], s.yaw)
+        local = _turn(p - torch.tensor(s.centre), s.yaw) + torch.tensor(s.centre) if number >= 0 else p
+        across = torch.where(n[:, 0].abs() > n[:, 1].abs(), local[:, 1], local[:, 0])
+        wall = n[:, 2].abs() < 0.5
+        fine = value_noise(local * 4.7 + 3)
+        coarse = value_noise(local * 1.1 + scene.seed)
+        colour = _pattern(s.pattern, torch.tensor(s.colour), local, across, wall, (coarse[0], coarse[1], fine[0]))
+        glossy = torch.full_like(across, s.gloss)
+        glossy = (
+            torch.where(wall, 0.35, 0.0)
+            if s.pattern == GLASS
+            else torch.full_like(across, 0.9)
+            if s.pattern == WATER
+            else glossy
+        )
+        if s.windows and s.pattern in HAS_WINDOWS:
+            here, light = _panes(across, local[:, 2], wall, number, scene.seed)
+            colour = torch.where(
+                here[:, None],
+                torch.tensor([0.06, 0.08, 0.11]) if number % 2 else torch.tensor([0.5, 0.55, 0.6]),
+                colour,
+            )
+            glossy = torch.where(here, 0.9, glossy)
+            pane[at], chance[at] = here, light
+        base[at], gloss[at] = colour.clamp(0, 1) ** (1 / 2.2), glossy
+        if s.pattern == GLOWING:
+            emission[at] = torch.tensor(s.colour) * 2.5
+    return {"base": base, "gloss": gloss, "emission": emission, "pane": pane, "chance": chance, "anchor": anchor}
+
+
+def sunlit(scene: Scene, p: Passes, toward_sun: Tensor) -> Tensor:
+    """(F, H, W): 1 where the sun reaches the surface, by a ray toward it."""
+    frames, height, width = p.depth.shape
+    if any(s.inside for s in scene.shapes):
+        return torch.zeros_like(p.depth)
+    o = (p.point + 0.02 * p.normal).view(frames, -1, 3)
+    t, _, _ = trace(scene, o, toward_sun.expand_as(o), shadow=True)
+    return torch.isinf(t).float().view(frames, height, width)
