@@ -400,6 +400,16 @@ def test_a_move_in_words(rooms, poses, zoom, words):
         assert said == words
 
 
+def test_driving_round_in_a_circle_is_no_orbit(rooms):
+    """Ahead along a ring, or outward from one: nothing is kept in the middle of the picture."""
+    poses, centre = around((0, 90)), np.array((1, 2, 0.5))
+    places = poses[:, :3, 3]
+    ahead = np.cross((0, 0, 1), places - centre)
+    assert rooms.camera_move(looking(places, places + ahead), k()) == "dolly in 7.85 units, pan left 90 degrees"
+    outward = rooms.camera_move(looking(places, 2 * places - centre), k())
+    assert outward == "truck left 7.85 units, pan left 90 degrees"
+
+
 def test_there_and_back_is_told_as_such(rooms):
     out = straight((0, 0, 1), (3, 0, 1))
     assert rooms.camera_move(np.concatenate([out, out[::-1]]), k(2 * FRAMES)) == "truck back and forth 3 units"
