@@ -6,6 +6,7 @@ A job that was cut off goes on from its last step; its frames are the same bytes
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
@@ -320,16 +321,19 @@ def write_frames(run: Run, plan: list[windows.Window], number: int) -> None:
     folder.mkdir(exist_ok=True)
     hashes = dict(run.state.facts.get("frames", {}))
     x, y, w, h = run.shot.job.crop
-    for frame in range(window.start, stop):
-        name = job.frame_name(frame)
-        path = folder / name
-        if path.is_file() and hashes.get(name) == job.digest(path):
-            continue
-        picture = final_frame(run, plan, number, frame)[y : y + h, x : x + w]
-        job.write_bytes(path, iio.imwrite("<bytes>", picture, extension=".png"))
-        hashes[name] = job.digest(path)
-        run.phase("decode", frame + 1, run.shot.frames)
-    run.state.note(frames=hashes)
+    try:
+        for frame in range(window.start, stop):
+            name = job.frame_name(frame)
+            path = folder / name
+            if path.is_file() and hashes.get(name) == job.digest(path):
+                continue
+            picture = final_frame(run, plan, number, frame)[y : y + h, x : x + w]
+            job.write_bytes(path, iio.imwrite("<bytes>", picture, extension=".png"))
+            hashes[name] = job.digest(path)
+            run.phase("decode", frame + 1, run.shot.frames)
+    finally:  # what was written before a stop counts
+        with contextlib.suppress(job.DiskFull):
+            run.state.note(frames=hashes)
 
 
 def preview(run: Run, picture: Tensor) -> None:
@@ -366,7 +370,7 @@ def finish(run: Run) -> dict[str, Any]:
 
 def warnings(run: Run) -> list[str]:
     """What was asked for and could not be given, in words."""
-    out = []
+    out = [run.state.told] if run.state.told else []
     if run.shot.job.negative_prompt and run.shot.job.guidance == 1:
         out.append("The negative prompt has no effect at guidance 1; raise guidance to 1.5 or more")
     if run.shot.job.prompt and not text.words(run.shot.job.prompt):

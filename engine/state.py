@@ -1,7 +1,8 @@
 """What a job keeps while it runs, so that it can go on: the look, every step's noisy sample, every window's frames.
 
 Each file is written whole and its sha256 stands in progress.json; a file that is missing or whose hash differs is made
-again, nothing else is. When the take is finished the folder is removed.
+again, nothing else is. The record carries its own sha256, and the one before it is kept: a damaged one costs a step.
+When the take is finished the folder is removed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from . import job
 
 PROGRESS = "progress.json"
+BEFORE = "progress-before.json"
 PASS_KEYS = (
     "prompt",
     "negative_prompt",
@@ -40,39 +42,58 @@ def _fingerprint(j: job.Job, weights: str) -> str:
     return digest.hexdigest()
 
 
+def _sum(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """The facts of a record, if they are what was written."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found["facts"] if found["sha256"] == _sum(found["facts"]) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
 class State:
     """The folder `state/` of one job."""
 
     def __init__(self, j: job.Job, weights: str) -> None:
         self.folder = j.folder / "state"
         self.folder.mkdir(exist_ok=True)
+        self.told = ""  # why earlier work was not gone on from, one sentence
+        self._retired: str | None = None  # a file that only the record before the last one names
         self.facts: dict[str, Any] = self._begin(_fingerprint(j, weights))
 
     def _begin(self, fingerprint: str) -> dict[str, Any]:
-        path = self.folder / PROGRESS
-        try:
-            found = json.loads(path.read_text())
-        except (OSError, ValueError):
-            found = {}
-        if isinstance(found, dict) and found.get("fingerprint") == fingerprint and isinstance(found.get("files"), dict):
-            return found
+        records = [record for name in (PROGRESS, BEFORE) if (record := _record(self.folder / name)) is not None]
+        if records and records[0]["fingerprint"] == fingerprint:
+            return records[0]
+        if records:
+            self.told = "Settings, camera or weights changed since this job was stopped; it began afresh"
+        elif any((self.folder / name).exists() for name in (PROGRESS, BEFORE)):
+            self.told = "The record of earlier work was damaged; the job began afresh"
         for old in self.folder.glob("*.npy"):
             old.unlink()
         return {"fingerprint": fingerprint, "files": {}}
 
     def note(self, **facts: Any) -> None:
         self.facts.update(facts)
-        job.write_json(self.folder / PROGRESS, self.facts)
+        path = self.folder / PROGRESS
+        if _record(path) is not None:  # a damaged one must not push out the good one before it
+            path.replace(self.folder / BEFORE)
+        job.write_json(path, {"sha256": _sum(self.facts), "facts": self.facts})
 
     def keep(self, name: str, array: np.ndarray, replaces: str | None = None) -> None:
-        """Writes an array under a name; `replaces` is dropped once the new one is safe."""
+        """Writes an array under a name; what it replaces goes one record later: the record before holds true."""
         path = job.write_array(self.folder / f"{name}.npy", array)
         files = {**self.facts["files"], name: job.digest(path)}
         if replaces:
             files.pop(replaces, None)
         self.note(files=files)
-        if replaces:
-            (self.folder / f"{replaces}.npy").unlink(missing_ok=True)
+        if self._retired:
+            (self.folder / f"{self._retired}.npy").unlink(missing_ok=True)
+        self._retired = replaces
 
     def find(self, name: str) -> np.ndarray | None:
         """An array that was kept, if it is still what was kept."""
