@@ -245,6 +245,42 @@ def test_the_back_of_a_sheet_is_not_its_front():
     assert reproject(ramp(front), front, other)[1].float().mean() > 0.7
 
 
+def test_an_object_that_turned_its_back_shows_none_of_its_front():
+    """A thin board turns by 180 degrees: seen again only by a camera that went around with it."""
+    board = place(0, 0, 0, 1)
+    board[1, 1] = 1e-4
+    turned = place(0, 0, 0, 1, math.pi) @ board
+    eye, across = look_at((0.3, -4, 0), (0, 0, 0)), look_at((-0.2, 4, 0), (0, 0, 0))
+    source, _ = shoot([Thing("box", board)], eye)
+    for c2w, share in ((eye, 0.0), (across, 0.8)):
+        target, _ = shoot([Thing("box", turned)], c2w)
+        _, valid = reproject(ramp(source), source, target)
+        there = target.index == 1
+        assert (valid & there).sum() / there.sum() == pytest.approx(share, abs=0.2 if share else 0)
+
+
+def test_a_horizon_is_a_silhouette():
+    """Floor is painted 1, sky 0: nearness runs into the sky's 0 without a step, and still do not mix."""
+    floor = [Thing("plane", place(0, 0, 0))]
+    source, _ = shoot(floor, look_at((0, 0, 1), (0, 5, 0.6)))
+    target, _ = shoot(floor, look_at((0.1, 0.1, 1.1), (0.3, 5, 0.7)))
+    painted = source.index[None].float()
+    source, target = replace(source, index=None), replace(target, index=None)
+    out, valid = reproject(painted, source, target, replace(STRICT, grazing=0.0, erode=0))
+    ground = target.depth.isfinite()
+    assert (out[0][valid & ground] > 0.999).all() and (valid & ground).sum() > 3000
+    assert (out[0][valid & ~ground] < 0.001).all() and (valid & ~ground).sum() > 2000
+
+
+def test_normals_from_depth_hold_up_to_the_silhouette():
+    """A box's front before a wall: the pixels beside the jump take their slope from their own side."""
+    wall = [Thing("plane", place(0, 6, 0, 1, 0.3, math.pi / 2)), Thing("box", place(0, 0, 0, 0.8))]
+    view, points = shoot(wall, look_at((0, -4, 0), (0, 0, 0)))
+    other, _ = shoot(wall, look_at((-2, -4, 1), (0, 0, 0)))
+    exact = facing(view, points, wall, wall, other)
+    assert (look(other, view).facing - exact).abs().max() < 1e-3
+
+
 def test_grazing_surfaces_are_dropped_at_the_stated_angle():
     floor = [Thing("plane", place(0, 0, 0))]
     source, _ = shoot(floor, look_at((0, 0, 1), (0, 5, 0.6)))
@@ -289,6 +325,9 @@ def test_what_is_behind_the_source_is_not_valid():
     out, valid = reproject(ramp(source), source, target)
     assert not valid[(target.index != 0) & (target.depth < 10)].any()
     assert out.isfinite().all()
+    source, _ = shoot(STREET, look_at((0, 9, 1.6), (0, 20, 2.0)))
+    target, _ = shoot(STREET, look_at((0, 9, 1.6), (0, -20, 2.0)))
+    assert not reproject(ramp(source), source, target)[1].any(), "neither is the sky in its back"
 
 
 def test_an_object_that_left_takes_its_pixels_with_it():
