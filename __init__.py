@@ -7,10 +7,24 @@ def register() -> None:
 
     operators.register()
     panels.register()
+    _leave_before_exit()
 
 
 def unregister() -> None:
+    import atexit
+
     from . import operators, panels
 
+    atexit.unregister(unregister)
     panels.unregister()
     operators.unregister()
+
+
+def _leave_before_exit() -> None:
+    """Blender as a Python module ends without asking its add-ons to leave, and 4.5 then never ends at all."""
+    import atexit
+
+    import bpy
+
+    if not bpy.app.binary_path:
+        atexit.register(unregister)

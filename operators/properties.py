@@ -4,7 +4,7 @@ This is the scripting interface, and it stays. Nothing here knows whether a job 
 session.py and never touches the file. The preferences, which live outside the file, stand here too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import bpy
@@ -68,10 +68,8 @@ def shared_settings() -> dict[str, Any]:
     }
 
 
-class ShotlockScene(bpy.types.PropertyGroup):
-    """The next shot of this scene."""
-
-    __annotations__ = shared_settings() | {
+def scene_settings() -> dict[str, Any]:
+    return shared_settings() | {
         "camera": PointerProperty(
             name="Camera", type=bpy.types.Object, poll=_is_camera,
             description="The camera that films; empty: the scene's camera, with its markers obeyed",
@@ -95,10 +93,8 @@ class ShotlockScene(bpy.types.PropertyGroup):
     }
 
 
-class ShotlockStrip(bpy.types.PropertyGroup):
-    """What the take on this strip was made with; an empty job: not a strip of ours."""
-
-    __annotations__ = shared_settings() | {
+def strip_settings() -> dict[str, Any]:
+    return shared_settings() | {
         "job": StringProperty(
             name="Job", description="The take's folder: job.json, passes, frames and report", subtype="DIR_PATH",
             options=compat.relative_path_option(),
@@ -108,12 +104,8 @@ class ShotlockStrip(bpy.types.PropertyGroup):
     }
 
 
-class ShotlockPreferences(bpy.types.AddonPreferences):
-    """Where the engine and the takes live on this machine."""
-
-    bl_idname = __package__.rpartition(".")[0]
-
-    __annotations__ = {
+def preference_settings() -> dict[str, Any]:
+    return {
         "engine_python": StringProperty(
             name="Engine Python", subtype="FILE_PATH", options=compat.relative_path_option(),
             description="The Python that runs the engine; empty: the one that Shotlock made or finds by itself",
@@ -127,6 +119,20 @@ class ShotlockPreferences(bpy.types.AddonPreferences):
             description="Keep depth, colours and the other passes after a take; they can be gigabytes for long shots",
         ),
     }
+
+
+class ShotlockScene(bpy.types.PropertyGroup):
+    """The next shot of this scene."""
+
+
+class ShotlockStrip(bpy.types.PropertyGroup):
+    """What the take on this strip was made with; an empty job: not a strip of ours."""
+
+
+class ShotlockPreferences(bpy.types.AddonPreferences):
+    """Where the engine and the takes live on this machine."""
+
+    bl_idname = __package__.rpartition(".")[0]
 
     def draw(self, context: bpy.types.Context) -> None:
         from ..panels import preferences
@@ -145,11 +151,14 @@ def copy_settings(source: Any, target: Any) -> None:
         setattr(target, name, getattr(source, name))
 
 
-CLASSES: Iterable[type] = (ShotlockScene, ShotlockStrip, ShotlockPreferences)
+CLASSES: Mapping[type, Callable[[], dict[str, Any]]] = {
+    ShotlockScene: scene_settings, ShotlockStrip: strip_settings, ShotlockPreferences: preference_settings,
+}
 
 
 def register() -> None:
-    for cls in CLASSES:
+    for cls, settings in CLASSES.items():
+        cls.__annotations__ = settings()
         bpy.utils.register_class(cls)
     bpy.types.Scene.shotlock = PointerProperty(
         name="Shotlock", description="The next shot of this scene", type=ShotlockScene
@@ -160,7 +169,9 @@ def register() -> None:
 
 
 def unregister() -> None:
+    """The annotations go too: callbacks that a class still holds at exit crash Blender 4.2 as a Python module."""
     del compat.strip_type().shotlock
     del bpy.types.Scene.shotlock
-    for cls in reversed(tuple(CLASSES)):
+    for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)
+        cls.__annotations__ = {}
