@@ -361,7 +361,7 @@ def read_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.
     try:
         major, _ = npy.read_magic(stream)
         reader = {1: npy.read_array_header_1_0, 2: npy.read_array_header_2_0}[major]
-        shape, order, dtype = reader(stream, max_header_size=MOST_HEADER)
+        shape, order, dtype = reader(stream, max_header_size=MOST_HEADER)  # type: ignore[call-arg]
     except (ValueError, KeyError, EOFError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
         raise BadJob(f"{name} is not a numpy array ({_short(str(error))}): expected an .npy; {REPLACED}") from error
     _require(not dtype.hasobject, f"{name} holds Python objects: expected numbers")

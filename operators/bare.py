@@ -130,7 +130,7 @@ def keyframe(camera: bpy.types.Object, scene: bpy.types.Scene, frames: Sequence[
     """One key per frame, at the time at which the renderer reads it; it never looks between them."""
     previous = None
     for frame, c2w in zip(frames, poses, strict=True):
-        location, rotation, _ = Matrix(blender_matrix(c2w)).decompose()
+        location, rotation, _ = Matrix(blender_matrix(c2w).tolist()).decompose()
         if previous is not None:
             rotation.make_compatible(previous)
         camera.location, camera.rotation_quaternion, previous = location, rotation, rotation

@@ -285,7 +285,7 @@ def _finish(shader: Any) -> str:
     value = lambda *names: next((s.default_value for n in names if (s := shader.inputs.get(n)) and not s.links), 0.0)  # noqa: E731
     if value("Transmission Weight", "Transmission") > 0.5:
         return "glass"
-    if value("Emission Strength") > 0.5 and max(value("Emission Color")[:3]) > 0.05:
+    if value("Emission Strength") > 0.5 and max(value("Emission Color")[:3]) > 0.05:  # type: ignore[index]
         return "glowing"
     if value("Metallic") > 0.5:
         return "metal"
@@ -366,7 +366,7 @@ def _grey_word(lightness: float) -> str:
                                          (math.inf, "white")) if lightness < limit)
 
 
-def light_word(linear: Sequence[float]) -> str:
+def light_word(linear: Sequence[float] | np.ndarray) -> str:
     """White light by its warmth, coloured light by its hue."""
     peak = max(*(float(c) for c in linear), 1e-9)
     red, green, blue = (float(c) / peak for c in linear)

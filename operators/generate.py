@@ -93,7 +93,7 @@ class SHOTLOCK_OT_resume(bpy.types.Operator):
         if job is None:
             return {"CANCELLED"}
         session.resume(job)
-        return SHOTLOCK_OT_generate.wait(self, job) if bpy.app.background else {"FINISHED"}
+        return SHOTLOCK_OT_generate.wait(self, job) if bpy.app.background else {"FINISHED"}  # type: ignore[arg-type]
 
 
 CLASSES = (SHOTLOCK_OT_generate, SHOTLOCK_OT_cancel, SHOTLOCK_OT_resume)

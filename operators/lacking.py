@@ -89,4 +89,4 @@ def _point_caches(thing: bpy.types.Object) -> Iterator[Any]:
     for modifier in thing.modifiers:
         for owner in (modifier, getattr(modifier, "particle_system", None)):
             if owner is not None and getattr(owner, "point_cache", None):
-                yield owner.point_cache
+                yield owner.point_cache  # type: ignore[union-attr]

@@ -132,7 +132,7 @@ class SHOTLOCK_OT_show_as_generated(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         colours.show_as_generated(compat.sequencer_scene(context))
-        return SHOTLOCK_OT_match_view.execute(self, context)
+        return SHOTLOCK_OT_match_view.execute(self, context)  # type: ignore[arg-type]
 
 
 CLASSES = (

@@ -55,7 +55,7 @@ def verdict(job: Path) -> str:
         report = json.loads((job / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return "not measured"
-    return report.get("line") or report.get("summary") or "see report.json"
+    return report.get("verdict") or "see report.json"
 
 
 def main(arguments: list[str]) -> None:

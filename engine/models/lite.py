@@ -106,7 +106,7 @@ class Lite(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         nn.init.normal_(self.head_out.weight, std=0.02)
-        nn.init.constant_(self.pane[-1].bias, -3.0)
+        nn.init.constant_(self.pane[-1].bias, -3.0)  # type: ignore[arg-type]
 
     def metadata(self) -> dict[str, object]:
         return asdict(self.config)
