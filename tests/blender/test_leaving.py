@@ -24,7 +24,7 @@ print("last line", flush=True)
 
 @pytest.mark.parametrize("state", ["registered", "taken back"])
 def test_a_script_ends_cleanly(state, tmp_path):
-    """Without operators/leaving.py: 139 in 4.2.23, and in 4.5.15 a process that hangs."""
+    """An add-on that is still registered at exit: 139 in 4.2.23, and in 4.5.15 a process that hangs."""
     command = [sys.executable, "-c", SCRIPT, str(HERE), state]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False,
                            env=os.environ | {"BLENDER_USER_RESOURCES": str(tmp_path)})
