@@ -286,11 +286,25 @@ def test_grazing_surfaces_are_dropped_at_the_stated_angle():
     source, _ = shoot(floor, look_at((0, 0, 1), (0, 5, 0.6)))
     target, points = shoot(floor, look_at((0, 0, 3), (0, 6, 0)))
     cosine = facing(target, points, floor, floor, source)
+    _, seen = truth(floor, source, target, points)
     for limit in (0.1, 0.3):
-        _, valid = reproject(ramp(source), source, target, replace(STRICT, grazing=limit))
+        _, valid = reproject(ramp(source), source, target, replace(STRICT, grazing=limit, stretch=1.0))
         assert valid.any() and not valid[(cosine < limit - 0.01) & (target.index > 0)].any()
-        _, seen = truth(floor, source, target, points)
         assert valid[seen & (cosine > limit + 0.01) & (target.index > 0)].float().mean() > 0.99
+
+
+def test_a_far_floor_stays_where_the_target_sees_it_as_obliquely():
+    """Dropped is what would be stretched more than `stretch` allows, not what is oblique in both views."""
+    floor = [Thing("plane", place(0, 0, 0))]
+    source, _ = shoot(floor, look_at((0, 0, 1), (0, 5, 0.6)))
+    for height, kept in ((1.2, True), (4.0, False)):
+        target, points = shoot(floor, look_at((0, 0.5, height), (0, 30, 0)))
+        cosine = facing(target, points, floor, floor, source)
+        _, seen = truth(floor, source, target, points)
+        oblique = seen & (target.index > 0) & (cosine < 0.08) & (cosine > 0.03)
+        assert oblique.sum() > 300
+        share = reproject(ramp(source), source, target)[1][oblique].float().mean()
+        assert share > 0.97 if kept else share == 0
 
 
 def test_given_normals_and_those_from_depth_agree():
@@ -394,7 +408,8 @@ def test_gather_takes_the_closer_squarer_view_and_fills_from_the_other():
     assert torch.equal(out, backwards) and torch.equal(valid, valid2)
     alone = [reproject(colour, view, target)[1] for colour, view in paint]
     assert torch.equal(valid, alone[0] | alone[1])
-    assert (out[0][alone[0] & alone[1] & (target.index > 0)].round() == 2).float().mean() > 0.95
+    both = alone[0] & alone[1] & (target.depth < 8)     # farther floor is seen squarer from the higher, far camera
+    assert (out[0][both].round() == 2).float().mean() > 0.98 and both.sum() > 2000
     assert (out[0][alone[0] & ~alone[1]].round() == 1).all() and (alone[0] & ~alone[1]).any()
 
 

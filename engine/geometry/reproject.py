@@ -5,8 +5,8 @@ time, is projected there, and counts as seen if the source's own depth agrees. E
 on a plane it is linear across the picture, so bilinear interpolation is exact however steep the plane is, and sky is 0.
 
 What is dropped rather than guessed: what the source does not see; a border of `erode` pixels around the source's
-silhouettes, whose colours mix two surfaces; surfaces that the source sees at a grazing angle or from behind; pixels of
-another object; holes (depth that is NaN or not positive).
+silhouettes, whose colours mix two surfaces; surfaces that the source sees from behind, or at a grazing angle and far
+more obliquely than the target does; pixels of another object; holes (depth that is NaN or not positive).
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +40,8 @@ class Strictness:
     tolerance: float = 0.005        # of the depth; twice what separates a poster from its wall at 2 m
     sample: float = 0.5             # pixels: a renderer's depth sample may lie anywhere in its pixel
     erode: int = 1                  # pixels beside a silhouette whose colours are not trusted
-    grazing: float = 0.1            # cosine below which a surface is too oblique: 84 degrees
+    grazing: float = 0.1            # cosine below which a surface is too oblique for the source: 84 degrees,
+    stretch: float = 0.5            # unless it is this share of the target's: a far floor, oblique to both, stays
     sky: bool = True                # sky may come from sky, by rotation alone
 
 
@@ -118,8 +119,9 @@ def look(source: View, target: View, strict: Strictness = STRICT) -> Sight:
     inside = ahead & (u >= 0) & (u < width) & (v >= 0) & (v < height)
     u, v = torch.where(inside, u, 0.5), torch.where(inside, v, 0.5)
 
-    facing = facing_cosine(target, near, camera)
-    valid = inside & ~bad & same_surface(source, target, near / scale, u, v, strict) & (facing > strict.grazing)
+    facing, own = facing_cosines(target, near, camera)
+    enough = (own * strict.stretch).clamp_(0.0, strict.grazing)
+    valid = inside & ~bad & same_surface(source, target, near / scale, u, v, strict) & (facing > enough)
     if not strict.sky:
         valid &= near > 0
     return Sight(u, v, valid, facing, (source.K[0, 0] / target.K[0, 0]).float() / scale)
@@ -193,23 +195,29 @@ def motions(source: View, target: View) -> tuple[Tensor, Tensor | None]:
     return between, slot_table(which, torch.ones_like(which, dtype=torch.bool))[target.index.long()]
 
 
-def facing_cosine(view: View, near: Tensor, camera: Tensor) -> Tensor:
-    """(H,W): cosine between the surface's normal and the direction to `camera` (relative to the view's); 1 on sky.
+def facing_cosines(view: View, near: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
+    """(H,W) twice: cosine between the surface's normal and the direction to `camera` (relative to the view's), and to
+    the view's own camera. Negative: that camera looks at the other side. 1 on sky.
 
-    Negative: that camera looks at the other side. All is multiplied by nearness, so that nothing is far away. Worked in
-    world axes where normals are given, else in the view's own, where they are derived.
+    All is multiplied by nearness, so that nothing is far away. Worked in world axes where normals are given, else in
+    the view's own, where they are derived.
     """
     turn = wide(view.c2w[:3, :3])
     if view.normal is not None:
         normal = view.normal.movedim(-1, 0).float()
-        to_camera = near * camera - planes(turn @ invert_k(view.K), *near.shape)
+        axes = turn
     else:
         normal = facing_plane(near, view.K)
-        own = torch.einsum("wc,whk->chk", turn.float(), camera.expand(3, *camera.shape[1:]))
-        to_camera = near * own - planes(invert_k(view.K), *near.shape)
-    lengths = dot(normal, normal) * dot(to_camera, to_camera)
-    cosine = dot(normal, to_camera) * lengths.clamp_min_(1e-30).rsqrt_()
-    return cosine.masked_fill_(near == 0, 1)
+        camera = torch.einsum("wc,whk->chk", turn.float(), camera)
+        axes = torch.eye(3, dtype=turn.dtype, device=turn.device)
+    to_own = -planes(axes @ invert_k(view.K), *near.shape)
+    return cosine(normal, to_own + near * camera, near == 0), cosine(normal, to_own, near == 0)
+
+
+def cosine(a: Tensor, b: Tensor, sky: Tensor) -> Tensor:
+    """(3,H,W) x (3,H,W) -> (H,W); 1 where there is no surface."""
+    lengths = dot(a, a) * dot(b, b)
+    return (dot(a, b) * lengths.clamp_min_(1e-30).rsqrt_()).masked_fill_(sky, 1)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
