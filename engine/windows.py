@@ -40,7 +40,7 @@ def length(width: int, height: int) -> int:
 
 
 def plan(frames: int, cuts: list[int], longest: int = LONGEST) -> list[Window]:
-    """All windows of a shot, in order. None straddles a cut; within a camera neighbours share OVERLAP frames or more."""
+    """All windows of a shot, in order. None straddles a cut; neighbours of one camera share OVERLAP frames or more."""
     windows: list[Window] = []
     for begin, end in pairwise([*cuts, frames]):
         starts = [begin]

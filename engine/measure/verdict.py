@@ -21,13 +21,16 @@ def faults(report: dict[str, Any]) -> list[str]:
     lag, shift = report.get("lag"), report.get("position_err_percent_of_depth") or 0
     checks = [
         (report.get("stands"), "the picture stands still"),
-        (lag, f"{abs(lag or 0)} frame{'s' if abs(lag or 0) > 1 else ''} {'late' if (lag or 0) > 0 else 'early'}"),
         ((rotation or 0) > ROTATION, f"turned {rotation or 0:.1f} deg away from it"),
         ((position or 0) > POSITION and shift > VISIBLE, f"{position or 0:.0f} % of the path away from it"),
         (position is None and shift > RESTING, f"drifts by {shift:.1f} % of the depth while the camera rests"),
         ((flow or 0) > FLOW, f"moves differently by {100 * (flow or 0):.0f} % of the planned motion"),
     ]
-    return [words for wrong, words in checks if wrong]
+    found = [words for wrong, words in checks if wrong]
+    if lag:
+        when = f"{abs(lag)} frame{'s' if abs(lag) > 1 else ''} {'late' if lag > 0 else 'early'}"
+        found.insert(0 if (flow or 0) <= FLOW else len(found), when)      # a clip that moves wrongly is not just late
+    return found
 
 
 def unmeasured(report: dict[str, Any]) -> str:

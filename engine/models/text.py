@@ -16,7 +16,7 @@ from torch import Tensor, nn
 WORDS, GROUPS = 4096, 8192  # rows of the two tables; row 0 is padding
 LENGTH = 32  # words of a prompt that are read; row of zeros beyond
 GROUPS_PER_WORD = 12
-STOP = frozenset("a an the of in on at with and to is are by for from into its it this that".split())  # noqa: SIM905
+STOP = frozenset("a an the of in on at with and to is are by for from into its it this that".split())
 
 
 def words(prompt: str) -> list[str]:

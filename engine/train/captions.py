@@ -105,15 +105,16 @@ def _pick(rng: np.random.Generator, options: list[str]) -> str:
     return options[rng.integers(len(options))]
 
 
-def draw(rng: np.random.Generator, **fixed: str) -> Brief:
-    """A brief with balanced rarities: nights, storms and lights are as common as noon."""
+def draw(rng: np.random.Generator, balanced: bool = False, **fixed: str) -> Brief:
+    """A brief with balanced rarities: nights, storms and lights are as common as noon. `balanced`: styles too."""
+    plain = 0.4 if balanced else 0.64
     values = dict(
         time=str(rng.choice(list(TIMES), p=[0.24, 0.18, 0.22, 0.11, 0.1, 0.15])),
         weather=str(rng.choice(list(WEATHERS), p=[0.48, 0.13, 0.12, 0.1, 0.17])),
         place=_pick(rng, list(PLACES)),
         material=_pick(rng, list(MATERIALS)),
         lights=str(rng.choice(list(LIGHTS), p=[0.5, 0.25, 0.25])),
-        style=str(rng.choice(list(STYLES), p=[0.64] + [0.04] * 9)),
+        style=str(rng.choice(list(STYLES), p=[plain] + [(1 - plain) / 9] * 9)),
         figure=_pick(rng, list(COLOURS)) if rng.random() < 0.5 else "",
     )
     return Brief(**{**values, **fixed})

@@ -48,6 +48,7 @@ LOOK_BATCH = 128  # briefs without pictures that train the look in every step
 @dataclass(frozen=True)
 class Recipe:
     minutes: float = 60.0
+    most_steps: int = 10**9
     rate: float = 1e-3
     warm_up: int = 100
     decay: float = 0.999  # of the average
@@ -125,7 +126,7 @@ class Data:
         """Captions, statistics and looks without pictures: rows (B, S, G), (B, STATISTICS), (B, LOOK_WIDTH)."""
         rows, statistics, looks = [], [], []
         for _ in range(count):
-            brief = captions.draw(self.rng)
+            brief = captions.draw(self.rng, balanced=True)
             bank = self.statistics[brief.place]
             facts = bank[self.rng.integers(len(bank))].clone() if bank else torch.zeros(conditions.STATISTICS)
             rows.append(captions.caption(brief, self.rng))
@@ -232,9 +233,9 @@ def train(folder: Path, recipe: Recipe, config: LiteConfig | None = None) -> dic
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01)
     began = saved = time.monotonic()
     recent: deque[dict[str, float]] = deque(maxlen=50)
-    step, seconds, went_on = 0, recipe.minutes * 60, bool(store.shards(folder, "lite"))
+    elapsed, step, seconds, went_on = 0.0, 0, recipe.minutes * 60, bool(store.shards(folder, "lite"))
     data.fill(24)
-    while (elapsed := time.monotonic() - began) < seconds:
+    while (elapsed := time.monotonic() - began) < seconds and step < recipe.most_steps:
         share = elapsed / seconds
         for group in optimiser.param_groups:
             group["lr"] = rate(recipe, step, share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -50,7 +51,7 @@ def sample(model: Lite, clip: clips.Clip, with_base: bool, steps: int = 4, seed:
     frames = torch.arange(len(maps))
     x = surface_noise(clip.anchor, clip.footprint, ~torch.isfinite(clip.depth), clip.ray, seed, frames)[None]
     times = schedule.times(steps, schedule.size_shift(*maps.shape[-2:]))
-    for t, t_next in zip(times, times[1:]):
+    for t, t_next in pairwise(times):
         with torch.autocast("cpu", torch.bfloat16):
             x0 = model(x, maps[None], torch.tensor([t], dtype=torch.float32), (tokens, pooled), look, azimuth)["x0"]
         x = sampler.step(x, x0, t, t_next)

@@ -1,4 +1,4 @@
-"""Which device and which precision a model runs in on this machine. Decided by a short probe, recorded in the report."""
+"""Which device and which precision a model runs in on this machine: a short probe decides, the report records it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def threads() -> int:
 
 
 def choose(recorded: dict | None = None) -> Place:
-    """The place to run at. A job that goes on keeps the precision it began with, so that its frames stay the same bytes."""
+    """The place to run at. A job that goes on keeps the precision it began with, so that its bytes stay the same."""
     count = threads()
     if torch.cuda.is_available():
         dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32

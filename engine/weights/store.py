@@ -112,7 +112,7 @@ def fill(model: torch.nn.Module, tensors: dict[str, Tensor], name: str) -> None:
             raise BadWeights(f"the weights of {name} lack {key}; they belong to another version; install them again")
         if tensors[key].shape != value.shape:
             raise BadWeights(
-                f"{name}: {key} is {tuple(tensors[key].shape)}, expected {tuple(value.shape)}; install the weights again"
+                f"{name}: {key} is {tuple(tensors[key].shape)}, expected {tuple(value.shape)}; install them again"
             )
     model.load_state_dict({key: tensors[key] for key in wanted})
 

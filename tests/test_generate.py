@@ -1,0 +1,147 @@
+"""Whole jobs through the real model, small: frames, windows, cuts, crops, seeds, resume to the byte."""
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from engine import job, windows
+from engine.generate import generate
+
+_spec = importlib.util.spec_from_file_location("job_maker", Path(__file__).parent / "support" / "job_maker.py")
+job_maker = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(job_maker)
+
+SMALL = dict(frames=5, width=96, height=64, steps=2)
+
+
+def run(folder, stop=lambda: False):
+    said = []
+    report = generate(folder, said.append, stop)
+    return report, said
+
+
+def hashes(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((folder / "frames").iterdir())}
+
+
+class StopAfter:
+    """Says stop at the n-th question: the same point of the work every time."""
+
+    def __init__(self, questions: int) -> None:
+        self.left = questions
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "job"
+    job_maker.make_job(folder, **SMALL)
+    report, said = run(folder)
+    return folder, report, said
+
+
+def test_a_job_ends_with_every_frame_a_report_and_no_state(whole):
+    folder, report, said = whole
+    assert [p.name for p in sorted((folder / "frames").iterdir())] == [f"{i:06d}.png" for i in range(1, 6)]
+    assert not (folder / "state").exists() and not (folder / "frames.part").exists()
+    assert json.loads((folder / "report.json").read_text())["seed"] == 7
+    assert report["frame_hashes"] == hashes(folder)
+    phases = [m["phase"] for m in said if "phase" in m]
+    assert list(dict.fromkeys(phases)) == ["text", "conditions", "sample", "decode", "measure"]
+    assert any("preview" in m for m in said)
+
+
+def test_the_same_job_gives_the_same_bytes(whole, tmp_path):
+    job_maker.make_job(tmp_path / "again", **SMALL)
+    run(tmp_path / "again")
+    assert hashes(tmp_path / "again") == hashes(whole[0])
+
+
+def test_another_seed_and_another_prompt_give_other_pictures(whole, tmp_path):
+    first = iio.imread(whole[0] / "frames" / "000003.png").astype(int)
+    for name, fields in (("seed", {"seed": 8}), ("night", {"prompt": "a red box on sand, at night"})):
+        job_maker.make_job(tmp_path / name, **SMALL, **fields)
+        run(tmp_path / name)
+        other = iio.imread(tmp_path / name / "frames" / "000003.png").astype(int)
+        assert np.abs(other - first).mean() > (0.2 if name == "seed" else 20)
+
+
+@pytest.mark.parametrize("questions", [3, 15, 25, 40, 60])
+def test_a_job_that_was_cut_off_goes_on_to_the_same_bytes(whole, tmp_path, questions):
+    job_maker.make_job(tmp_path / "cut", **SMALL)
+    with pytest.raises(job.Cancelled):
+        run(tmp_path / "cut", StopAfter(questions))
+    run(tmp_path / "cut")
+    assert hashes(tmp_path / "cut") == hashes(whole[0])
+
+
+def test_a_kept_step_is_gone_on_from_and_a_spoilt_one_is_not(whole, tmp_path):
+    folder = tmp_path / "spoilt"
+    job_maker.make_job(folder, **SMALL)
+    with pytest.raises(job.Cancelled):
+        run(folder, StopAfter(60))
+    kept = [p for p in (folder / "state").glob("*.npy") if "step" in p.name or "key" in p.name]
+    assert kept
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:-50] + b"x" * 50)
+    run(folder)
+    assert hashes(folder) == hashes(whole[0])
+
+
+def test_a_changed_prompt_does_not_go_on_from_the_old_one(whole, tmp_path):
+    folder = tmp_path / "changed"
+    job_maker.make_job(folder, **SMALL, prompt="deep snow")
+    with pytest.raises(job.Cancelled):
+        run(folder, StopAfter(60))
+    job_maker.make_job(folder, **SMALL)
+    run(folder)
+    assert hashes(folder) == hashes(whole[0])
+
+
+def test_a_long_shot_with_a_cut_is_sampled_in_windows_that_meet_softly(tmp_path, monkeypatch):
+    monkeypatch.setattr(windows, "LONGEST", 13)
+    monkeypatch.setattr(windows, "plan", lambda frames, cuts, longest: original(frames, cuts, 13))
+    job_maker.make_job(tmp_path / "long", frames=26, width=96, height=64, steps=1, cuts=(0, 20), moving=False)
+    _, said = run(tmp_path / "long")
+    frames = np.stack([iio.imread(p) for p in sorted((tmp_path / "long" / "frames").iterdir())]).astype(float)
+    assert len(frames) == 26
+    change = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
+    within = np.delete(change, 19)
+    assert within.max() < 3 * np.median(within), "a seam between windows shows"
+    assert change[19] > 2 * np.median(within), "the cut is not where it was planned"
+    assert max(m["steps"] for m in said if m.get("phase") == "sample") == 4
+
+
+original = windows.plan
+
+
+def test_frames_are_cropped_never_squeezed(whole, tmp_path):
+    job_maker.make_job(tmp_path / "crop", **SMALL, crop=(8, 4, 80, 56))
+    run(tmp_path / "crop")
+    full, cropped = (iio.imread(f / "frames" / "000002.png") for f in (whole[0], tmp_path / "crop"))
+    assert cropped.shape == (56, 80, 3)
+    assert np.array_equal(cropped, full[4:60, 8:88])
+
+
+def test_a_negative_prompt_at_guidance_1_is_told_and_above_1_works(tmp_path):
+    job_maker.make_job(tmp_path / "one", **{**SMALL, "frames": 1}, negative_prompt="fog")
+    report, _ = run(tmp_path / "one")
+    assert any("no effect at guidance 1" in w for w in report["warnings"])
+    job_maker.make_job(tmp_path / "two", **{**SMALL, "frames": 1}, negative_prompt="fog", guidance=2.0)
+    report, _ = run(tmp_path / "two")
+    assert report["warnings"] == []
+    assert hashes(tmp_path / "one") != hashes(tmp_path / "two")
+
+
+def test_a_model_that_is_not_there_is_refused_by_name(tmp_path):
+    job_maker.make_job(tmp_path / "other", **SMALL, model="wan")
+    with pytest.raises(job.BadJob, match="'wan' is not installed; expected lite"):
+        run(tmp_path / "other")

@@ -1,0 +1,164 @@
+"""The lite model: shapes it takes and refuses, what its look does to a picture, weights that are refused by name."""
+
+import numpy as np
+import pytest
+import torch
+
+from engine import conditions
+from engine.diffusion import sampler, schedule
+from engine.models import shading, text
+from engine.models.lite import Lite, LiteConfig
+from engine.train import captions, clips
+from engine.weights import store
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Lite:
+    config = store.config(store.BUNDLED, "lite")
+    model = Lite(LiteConfig(**{k: v for k, v in config.items() if k in LiteConfig.__dataclass_fields__}))
+    store.fill(model, store.load(store.BUNDLED, "lite"), "lite")
+    return model.eval()
+
+
+def clip(seed=3, frames=1, height=48, width=80, **fixed):
+    rng = np.random.default_rng(seed)
+    brief = captions.draw(rng, **{"style": "none", "weather": "clear", "place": "village", "lights": "none", **fixed})
+    return clips.render(brief, frames, height, width, rng)
+
+
+def look_of(model: Lite, prompt: str, statistics: torch.Tensor) -> dict[str, torch.Tensor]:
+    with torch.no_grad():
+        return shading.unpack(model.look(text.encode([prompt]), statistics[None])[0])
+
+
+@pytest.mark.parametrize("shape", [(1, 48, 80), (5, 80, 48), (9, 16, 16)])
+def test_any_size_and_length_goes_through(shape):
+    frames, height, width = shape
+    model = Lite(LiteConfig(width=32, layers=1, heads=2, stem=8)).eval()
+    rows = text.encode(["a village at night"])
+    with torch.no_grad():
+        raw, tokens, pooled, _ = model.look(rows, torch.zeros(1, conditions.STATISTICS))
+        x, maps = torch.randn(1, frames, 3, height, width), torch.zeros(1, frames, conditions.WIDTH, height, width)
+        out = model(x, maps, torch.ones(1), (tokens, pooled), shading.unpack(raw), torch.zeros(1, 1, 1, 1, 1))
+    assert out["x0"].shape == x.shape and out["x0"].isfinite().all()
+
+
+def test_a_length_it_does_not_take_is_refused_in_words():
+    model = Lite(LiteConfig(width=32, layers=1, heads=2, stem=8))
+    with pytest.raises(ValueError, match="4 frames of 80x48: lite takes 4n"):
+        model(torch.zeros(1, 4, 3, 48, 80), torch.zeros(1, 4, conditions.WIDTH, 48, 80), torch.ones(1), (None, None), {}, torch.zeros(1))
+
+
+def test_a_look_survives_the_way_to_raw_numbers_and_back():
+    values = captions.look(captions.Brief(time="sunset", weather="snow"), np.random.default_rng(0))
+    look = shading.unpack(torch.from_numpy(captions.raw(values))[None])
+    for name, value in values.items():
+        assert np.allclose(look[name].flatten().numpy(), np.clip(value, *((0.02, 0.98) if name in ("snow", "wet", "lit", "glow", "cloud") else (-9, 99))), rtol=1e-3, atol=1e-3), name
+
+
+def test_words_decide_the_look(bundled):
+    facts = clip().statistics
+    night, noon = look_of(bundled, "a village at night", facts), look_of(bundled, "a village at noon", facts)
+    assert night["sky_light"].mean() < 0.3 * noon["sky_light"].mean()
+    assert look_of(bundled, "covered in snow", facts)["snow"] > 0.6 > look_of(bundled, "a village", facts)["snow"]
+    sunset = look_of(bundled, "at sunset", facts)["sun"].flatten()
+    assert sunset[0] > 2 * sunset[2]
+    assert look_of(bundled, "black and white", facts)["saturation"] < -0.7
+
+
+def test_a_word_it_never_saw_shares_letters_with_one_it_did(bundled):
+    facts = clip().statistics
+    assert look_of(bundled, "snowiest", facts)["snow"] > look_of(bundled, "a village", facts)["snow"]
+
+
+def test_no_words_are_no_words():
+    assert text.words("  the of  ") == []
+    assert text.words("Café, SNOW!") == ["cafe", "snow"]
+    assert text.encode([""]).abs().sum() == 0
+
+
+def test_one_step_of_the_flow_ends_at_the_prediction():
+    x, x0 = torch.randn(4), torch.randn(4)
+    assert torch.equal(sampler.step(x, x0, 1.0, 0.0), x0)
+    noise = torch.randn(4)
+    half = sampler.step(schedule.mix(x0, noise, torch.tensor(0.8)), x0, 0.8, 0.4)
+    assert torch.allclose(half, schedule.mix(x0, noise, torch.tensor(0.4)), atol=1e-6)
+    times = schedule.times(4, 10.0)
+    assert times[0] == 1 and times[-1] == 0 and times == sorted(times, reverse=True) and times[1] > 0.9
+
+
+def test_shading_with_the_true_look_makes_the_true_picture():
+    """The head's formula is the training renderer's: given everything, only occlusion, clouds and film curve are missing."""
+    c = clip(seed=5, place="blocks")
+    look = shading.unpack(c.look[None])
+    zero = {"drift": torch.zeros(1, 1, 1, 1, 1), "pane": torch.zeros(1, 1, 1, 1, 1), "cloud": torch.zeros(1, 1, 1, 1, 1)}
+    base = c.maps[None, :, conditions.SLICE["base"]]
+    made = shading.shade(c.maps[None], base, look, torch.full((1, 1, 1, 1, 1), c.azimuth), zero)[0]
+    solid = c.maps[:, conditions.SLICE["sky"]] < 0.5
+    assert ((made - c.picture).abs() * solid).sum() / (3 * solid.sum()) < 0.25
+    grey = torch.full_like(base, 0.5)
+    flat = shading.shade(c.maps[None], grey, look, torch.full((1, 1, 1, 1, 1), c.azimuth), zero)[0]
+    assert ((made - c.picture) ** 2 * solid).sum() < ((flat - c.picture) ** 2 * solid).sum()
+
+
+def test_the_picture_shows_the_scene_and_the_prompt(bundled):
+    """From pure noise: nearer to the truth than the base colour, and nearer than another prompt's picture."""
+    from engine.train.sheet import sample
+
+    c = clip(seed=11, height=64, width=96, time="sunset")
+    made = sample(bundled, c, True)
+    base = c.maps[:, conditions.SLICE["base"]] * 2 - 1
+    assert ((made - c.picture) ** 2).mean() < 0.5 * ((base - c.picture) ** 2).mean()
+    c.rows = text.encode(["at night"])[0]
+    assert ((made - c.picture) ** 2).mean() < ((sample(bundled, c, True) - c.picture) ** 2).mean()
+
+
+# ---------------------------------------------------------------- weights
+
+
+@pytest.fixture
+def small(tmp_path):
+    model = Lite(LiteConfig(width=32, layers=1, heads=2, stem=8))
+    store.save(tmp_path, "lite", model.state_dict(), model.metadata())
+    return model, tmp_path
+
+
+def test_weights_come_back_as_they_went(small):
+    model, folder = small
+    assert store.config(folder, "lite") == {**model.metadata()}
+    found = store.load(folder, "lite")
+    for key, value in model.state_dict().items():
+        assert torch.equal(found[key], value.bfloat16().float()), key
+
+
+def test_no_shard_is_too_large_for_the_repository():
+    for path in store.shards(store.BUNDLED, "lite"):
+        assert path.stat().st_size < 15 * 10**6
+
+
+def test_missing_cut_and_foreign_weights_are_named(small, tmp_path_factory):
+    model, folder = small
+    with pytest.raises(store.BadWeights, match="no weights called lite"):
+        store.config(tmp_path_factory.mktemp("empty"), "lite")
+    path = store.shards(folder, "lite")[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(store.BadWeights, match=path.name):
+        store.config(folder, "lite")
+    path.write_bytes(b"\xff" * 8 + whole[8:])  # a header of 2^63 bytes
+    with pytest.raises(store.BadWeights, match=path.name):
+        store.config(folder, "lite")
+    path.write_bytes(whole)
+    tensors = store.load(folder, "lite")
+    with pytest.raises(store.BadWeights, match="lack stem.weight"):
+        store.fill(model, {k: v for k, v in tensors.items() if k != "stem.weight"}, "lite")
+    with pytest.raises(store.BadWeights, match=r"stem.bias is \(3,\), expected"):
+        store.fill(model, {**tensors, "stem.bias": torch.zeros(3)}, "lite")
+
+
+def test_weights_that_are_not_finite_are_refused(small):
+    model, folder = small
+    broken = {**model.state_dict(), "stem.bias": torch.full((8,), torch.nan)}
+    store.save(folder, "lite", broken, model.metadata())
+    with pytest.raises(store.BadWeights, match=r"stem.bias holds numbers that are not finite"):
+        store.load(folder, "lite")
