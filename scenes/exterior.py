@@ -445,8 +445,8 @@ def build() -> bpy.types.Scene:
     lighthouse(scene, (10.5, 140.0, -2.0), paints)
     for i, (x, y, turn) in enumerate(((-6.0, 100.0, 0.4), (-15.0, 165.0, -0.3), (2.0, 250.0, 0.1))):
         sailing_boat(scene, f"Sailing boat {i + 1}", (x, y, -1.6), turn, paints)
-    stage.sun(scene, (-0.36, -0.72, 0.66), 5.0)
-    stage.sky(scene, "#dfe7ea", "#a9cbe6", "#4f86bf", "#ffffff", 1.1)
+    stage.sun(scene, (-0.36, -0.72, 0.66), 4.0)
+    stage.sky(scene, "#dfe7ea", "#a9cbe6", "#4f86bf", "#ffffff", 1.0)
     crane(scene)
     return scene
 

@@ -203,7 +203,7 @@ def floor_lamp(scene: bpy.types.Scene, location: Point, paints) -> None:
     )
     made.object(scene, location)
     data = bpy.data.lights.new("Floor lamp light", "POINT")
-    data.energy, data.color, data.shadow_soft_size = 38.0, (1.0, 0.78, 0.5), 0.08
+    data.energy, data.color, data.shadow_soft_size = 26.0, (1.0, 0.78, 0.5), 0.08
     light = bpy.data.objects.new("Floor lamp light", data)
     light.location = (location[0], location[1], 1.66)
     scene.collection.objects.link(light)
@@ -355,15 +355,15 @@ def dolly_zoom(scene: bpy.types.Scene) -> None:
 
 def daylight(scene: bpy.types.Scene) -> None:
     """Sun through the window, and the sky's light through it as an area light, which finds its way in few samples."""
-    stage.sun(scene, (-0.8, -0.25, 0.55), 5.0)
+    stage.sun(scene, (-0.8, -0.25, 0.55), 3.5)
     stage.sky(scene, "#e4ecef", "#b4d2ea", "#5b90c6", "#ffffff", 1.0)
     data = bpy.data.lights.new("Window light", "AREA")
-    data.shape, data.size, data.size_y, data.energy, data.color = "RECTANGLE", 2.5, 1.4, 330.0, (0.86, 0.93, 1.0)
+    data.shape, data.size, data.size_y, data.energy, data.color = "RECTANGLE", 2.5, 1.4, 280.0, (0.86, 0.93, 1.0)
     light = bpy.data.objects.new("Window light", data)
     light.location, light.rotation_euler = (LEFT - 0.02, 1.6, 1.62), (0.0, -math.pi / 2, 0.0)
     scene.collection.objects.link(light)
     fill = bpy.data.lights.new("Room light", "AREA")
-    fill.size, fill.energy, fill.color = 3.0, 120.0, (1.0, 0.95, 0.88)
+    fill.size, fill.energy, fill.color = 3.0, 110.0, (1.0, 0.95, 0.88)
     high = bpy.data.objects.new("Room light", fill)
     high.location = (0.4, -2.4, HEIGHT - 0.22)
     scene.collection.objects.link(high)

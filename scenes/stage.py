@@ -26,6 +26,7 @@ def empty_scene(name: str) -> bpy.types.Scene:
     scene.frame_start, scene.frame_end = 1, FRAMES
     scene.render.engine = "CYCLES"
     scene.cycles.samples = 64
+    scene.view_settings.view_transform = "Standard"  # a take's strip comes back exactly as it was generated
     return scene
 
 

@@ -1,5 +1,5 @@
-"""Mypy agrees: Blender's side against fake-bpy-module, and the engine. `compat.py`, which speaks to Blenders that the stubs
-do not describe, is exempt."""
+"""Mypy agrees: Blender's side against fake-bpy-module, and the engine. `compat.py`, which speaks to Blenders that the
+stubs do not describe, is exempt."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("operators", "panels", "engine")
 
-# What mypy and the stubs cannot know: properties that are registered at run time; Cycles' own, which is an add-on; plain
-# strings where the stubs list literals; the data of an object, one of twelve classes, where the code has asked for its
-# type; vectors, which are sequences to Python but not to the stubs; and what a dictionary of settings unpacks to.
+# What mypy and the stubs cannot know: properties that are registered at run time; Cycles' own, which is an add-on;
+# plain strings where the stubs list literals; the data of an object, one of twelve classes, where the code asked for
+# its type; vectors, sequences to Python but not to the stubs; and what a dictionary of settings unpacks to.
 UNKNOWABLE = (
     r'has no attribute "(shotlock|cycles|layout|poll_message_set)"',
     r'"(Shotlock\w+|PropertyGroup|ID|Property)" has no attribute',
