@@ -102,6 +102,8 @@ class Engine:
         return (dead and quiet) or time.monotonic() - self.dying > LAST_WORDS
 
     def last_word(self) -> str:
+        if b"nknown option" in self.words:                  # -P came with 3.11
+            return "its Python is older than 3.11"
         lines = [line.strip() for line in self.words.decode("utf-8", "replace").splitlines() if line.strip()]
         return lines[-1][:200] if lines else ""
 

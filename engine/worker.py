@@ -63,7 +63,7 @@ def attempt(folder: Path, say: Callable[[dict], None], stop: Callable[[], bool])
             from .generate import generate
             return Outcome(DONE, "done", "", generate(folder, say, stop))
     except (Exception, SystemExit) as error:
-        if not isinstance(error, jobs.Cancelled | jobs.BadJob):
+        if not isinstance(error, jobs.Cancelled | jobs.BadJob | jobs.DiskFull):
             traceback.print_exc(file=sys.stderr)
         return explain(error)
 
