@@ -132,6 +132,15 @@ def test_a_pure_rotation_has_no_path_and_no_epipolar_geometry(tmp_path: Path) ->
     assert not frozen["follows"] and "stands still" in frozen["verdict"]
 
 
+def test_a_dolly_zoom_is_followed_in_place_and_in_lens(tmp_path: Path) -> None:
+    poses, zoom = scene.dolly_zoom(9)
+    folder = scene.write_job(tmp_path / "job", scene.render(poses, zoom=zoom))
+    found = measure(folder)
+    assert found["follows"] and found["trans_err_percent"] < 1 and found["warp_psnr_db"] > 36
+    unzoomed = report_of(folder, scene.pictures(poses, zoom=zoom[0]), tmp_path)
+    assert not unzoomed["follows"] and unzoomed["trans_err_percent"] > 20
+
+
 def test_a_resting_camera_divides_by_nothing(tmp_path: Path) -> None:
     shot = scene.render(scene.rest(7))
     found = measure(scene.write_job(tmp_path / "job", shot))

@@ -51,9 +51,11 @@ class Shot:
     matrix: np.ndarray
 
 
-def pinhole(frames: int, width: int, height: int, focal: float = 0.95) -> np.ndarray:
-    length = focal * max(width, height)
-    return np.tile(np.array([[length, 0, width / 2], [0, length, height / 2], [0, 0, 1.0]]), (frames, 1, 1))
+def pinhole(frames: int, width: int, height: int, zoom: np.ndarray | float = 1.0) -> np.ndarray:
+    """K (F,3,3) of a lens 0.95 times as long as the picture's longer side, times `zoom`, which may differ by frame."""
+    K = np.tile(np.array([[0, 0, width / 2], [0, 0, height / 2], [0, 0, 1.0]]), (frames, 1, 1))
+    K[:, 0, 0] = K[:, 1, 1] = 0.95 * max(width, height) * zoom
+    return K
 
 
 def look(eye: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -75,6 +77,13 @@ def crane(frames: int) -> np.ndarray:
 def pan(frames: int) -> np.ndarray:
     s = np.linspace(-1, 1, frames)
     return np.stack([look(np.array([0, -7.5, 1.6]), np.array([0.9 * a, 0.0, 1.0 + 0.1 * a])) for a in s])
+
+
+def dolly_zoom(frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Flies in while the lens widens, so that what stands 10 units away keeps its size: c2w and zoom."""
+    s = np.linspace(0, 1, frames)
+    poses = np.stack([look(np.array([0.3, -8 + 3 * a, 1.5]), np.array([0.3, 2, 1.2])) for a in s])
+    return poses, 1.4 * (10 - 3 * s) / 10
 
 
 def rest(frames: int) -> np.ndarray:
@@ -149,7 +158,7 @@ def boxes_at(frame: int, frames: int, moving: bool) -> list:
 
 
 def motion(facts: dict[str, np.ndarray], step: np.ndarray, K: np.ndarray, c2w: np.ndarray,
-           c2w2: np.ndarray) -> np.ndarray:
+           K2: np.ndarray, c2w2: np.ndarray) -> np.ndarray:
     """Pixels from this frame to the next (H,W,2); box number n travels by step[n]."""
     height, width = facts["depth"].shape
     rays = directions(K, c2w, width, height, 1)
@@ -157,7 +166,7 @@ def motion(facts: dict[str, np.ndarray], step: np.ndarray, K: np.ndarray, c2w: n
     point = np.where(hit[..., None], rays * np.where(hit, facts["depth"], 0)[..., None] + c2w[:3, 3], 0)
     point = point + step[facts["index"].astype(int) - 1] * hit[..., None]
     away = np.where(hit[..., None], point - c2w2[:3, 3], rays)
-    there = (away @ c2w2[:3, :3]) @ K.T
+    there = (away @ c2w2[:3, :3]) @ K2.T
     u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     return there[..., :2] / there[..., 2:] - np.stack([u, v], -1)
 
@@ -166,15 +175,16 @@ def photograph(K: np.ndarray, c2w: np.ndarray, size: tuple[int, int], boxes: lis
     return np.rint(255 * averaged(shade(K, c2w, size, boxes, SAMPLES)["colour"], SAMPLES)).astype(np.uint8)
 
 
-def pictures(c2w: np.ndarray, size: tuple[int, int] = (256, 144)) -> np.ndarray:
+def pictures(c2w: np.ndarray, size: tuple[int, int] = (256, 144), zoom: np.ndarray | float = 1.0) -> np.ndarray:
     """What a camera sees along c2w (F,4,4), without passes (F,H,W,3): for clips that do not follow the plan."""
-    return np.stack([photograph(K, pose, size, BOXES) for K, pose in zip(pinhole(len(c2w), *size), c2w)])
+    return np.stack([photograph(K, pose, size, BOXES) for K, pose in zip(pinhole(len(c2w), *size, zoom), c2w)])
 
 
-def render(c2w: np.ndarray, size: tuple[int, int] = (256, 144), moving: bool = False) -> Shot:
+def render(c2w: np.ndarray, size: tuple[int, int] = (256, 144), moving: bool = False,
+           zoom: np.ndarray | float = 1.0) -> Shot:
     """Plan `c2w` (F,4,4) with its passes, and pictures taken along it."""
     frames = len(c2w)
-    K = pinhole(frames, *size)
+    K = pinhole(frames, *size, zoom)
     centres = np.array([[b[0] for b in boxes_at(f, frames, moving)] for f in range(frames)])
     rows, shown, vectors = [], [], []
     for f in range(frames):
@@ -182,7 +192,7 @@ def render(c2w: np.ndarray, size: tuple[int, int] = (256, 144), moving: bool = F
         rows.append(facts)
         shown.append(photograph(K[f], c2w[f], size, boxes_at(f, frames, moving)))
         n = min(f + 1, frames - 1)
-        flow = motion(facts, centres[n] - centres[f], K[f], c2w[f], c2w[n])
+        flow = motion(facts, centres[n] - centres[f], K[f], c2w[f], K[n], c2w[n])
         vectors.append(flow if n > f else np.zeros_like(flow))
     matrix = np.tile(np.eye(4), (centres.shape[1], frames, 1, 1))
     matrix[..., :3, 3] = centres.transpose(1, 0, 2)
