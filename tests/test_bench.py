@@ -1,0 +1,42 @@
+"""The benchmark's arithmetic: which phase took how long, and what its process tree held."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from engine import bench
+
+
+def test_phases_lie_between_their_marks():
+    meter = bench.Meter(0, looks=[(0.5, 1.0), (1.5, 3.0), (1.9, 2.0), (2.5, 0.5)])
+    found = bench.phases([(0.0, "load"), (1.0, "sample"), (2.0, "end")], meter)
+    assert found == [bench.Phase("load", 1.0, 1.0), bench.Phase("sample", 1.0, 3.0)]
+    assert "| whole job | 2.0 | 3.00 |" in bench.table(found)
+
+
+def test_the_family_holds_children_and_grandchildren():
+    grandchild = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    with subprocess.Popen([sys.executable, "-c", grandchild], stdin=subprocess.PIPE) as child:
+        try:
+            for _ in range(200):
+                if len(bench.family(child.pid)) == 2:
+                    break
+                time.sleep(0.05)
+            members = bench.family(child.pid)
+            assert members[0] == child.pid and len(members) == 2
+            assert set(members) < set(bench.family(os.getpid()))
+        finally:
+            child.communicate(b"\n")
+
+
+def test_memory_that_is_taken_is_seen():
+    before = bench.memory(os.getpid())
+    taken = bytearray(os.urandom(1)) * 200_000_000
+    assert bench.memory(os.getpid()) - before == pytest.approx(0.2, abs=0.05)
+    assert len(taken) == 200_000_000
+    assert bench.memory(2**22 - 1) == 0.0
