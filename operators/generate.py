@@ -3,7 +3,7 @@ returns at once and the timer goes on; in background it blocks until the strip e
 
 import bpy
 
-from . import install, session, takes
+from . import colours, install, session, takes
 from .plan import Refusal, plan
 
 
@@ -45,12 +45,12 @@ class SHOTLOCK_OT_generate(bpy.types.Operator):
         except (Refusal, takes.TakeError) as refusal:
             self.report({"ERROR"}, str(refusal))
             return {"CANCELLED"}
-        return self.wait(job) if bpy.app.background else {"FINISHED"}
+        return self.wait(context, job) if bpy.app.background else {"FINISHED"}
 
-    def wait(self, job: session.Job) -> set[str]:
+    def wait(self, context: bpy.types.Context, job: session.Job) -> set[str]:
         """For scripts: a job that did not end as a strip is an error, which Blender raises in the caller."""
         session.wait(job)
-        for warning in job.warnings:
+        for warning in filter(None, (*job.warnings, job.placed and colours.complaint(context.scene))):
             self.report({"WARNING"}, warning)
         if job.placed:
             return {"FINISHED"}
@@ -93,7 +93,7 @@ class SHOTLOCK_OT_resume(bpy.types.Operator):
         if job is None:
             return {"CANCELLED"}
         session.resume(job)
-        return SHOTLOCK_OT_generate.wait(self, job) if bpy.app.background else {"FINISHED"}  # type: ignore[arg-type]
+        return SHOTLOCK_OT_generate.wait(self, context, job) if bpy.app.background else {"FINISHED"}  # type: ignore[arg-type]
 
 
 CLASSES = (SHOTLOCK_OT_generate, SHOTLOCK_OT_cancel, SHOTLOCK_OT_resume)

@@ -50,7 +50,7 @@ class SHOTLOCK_OT_place_take(bpy.types.Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         session.placed(folder)
-        for warning in takes.warnings(context.scene, take):
+        for warning in filter(None, (*takes.warnings(context.scene, take), colours.complaint(context.scene))):
             self.report({"WARNING"}, warning)
         return {"FINISHED"}
 

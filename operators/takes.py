@@ -196,8 +196,7 @@ def warnings(scene: bpy.types.Scene, take: Take) -> list[str]:
     if abs(scene.render.fps / scene.render.fps_base - take.fps[0] / take.fps[1]) > 1e-3:
         found.append(f"The take was made for {take.fps[0] / take.fps[1]:g} frames a second, the scene has "
                      f"{scene.render.fps / scene.render.fps_base:g}: its motion plays at another speed")
-    complaint = colours.complaint(scene)
-    return found + ([complaint] if complaint else [])
+    return found
 
 
 # Finding again

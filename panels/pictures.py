@@ -9,7 +9,8 @@ _shown: bpy.utils.previews.ImagePreviewCollection | None = None
 
 
 def icon(path: Path | None) -> int:
-    """The picture's icon number, 0 where there is none. A file that was written again is loaded again."""
+    """The picture's icon number, 0 where there is none. A file that was written again is loaded again, at once: left
+    to load by itself, a picture that changes every second would never be seen."""
     global _shown
     if path is None or not path.is_file():
         return 0
@@ -18,7 +19,7 @@ def icon(path: Path | None) -> int:
     key = f"{path}|{path.stat().st_mtime_ns}"
     if key not in _shown:
         _shown.clear()
-        _shown.load(key, str(path), "IMAGE")
+        tuple(_shown.load(key, str(path), "IMAGE").image_size)          # asking for the size loads it
     return _shown[key].icon_id
 
 

@@ -5,8 +5,8 @@ import textwrap
 import bpy
 from bpy.app.translations import pgettext_iface as tr_
 
-CHARACTER = 7.0         # pixels of an average character at the default interface scale
-MARGIN = 70             # pixels that a panel, its icon and its borders take
+CHARACTER = 6.4         # pixels of an average character at the default interface scale
+MARGIN = 62             # pixels that a panel, its icon and its borders take
 
 
 def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:

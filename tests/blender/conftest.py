@@ -94,3 +94,15 @@ def saved(tiny, tmp_path):
     """The tiny scene in a file that was saved in a temporary folder."""
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
     return bpy.context.scene
+
+
+@pytest.fixture
+def build():
+    """`build_tiny`, for tests that want another range."""
+    return build_tiny
+
+
+@pytest.fixture
+def new_file():
+    """`empty_file`, for tests that leave the file they are in."""
+    return empty_file

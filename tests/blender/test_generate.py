@@ -1,0 +1,260 @@
+"""Generate, from the operator to the strip, with the real capture and the real engine; and what happens on the way."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+
+PATIENCE = 240          # seconds that a test waits for a state, on a busy machine
+
+
+@pytest.fixture
+def engine(shotlock):
+    """The engine's Python, which setup leaves or SHOTLOCK_ENGINE_PYTHON names."""
+    from shotlock.operators import install, session
+
+    try:
+        install.engine_python()
+    except install.NoEngine as error:
+        pytest.skip(str(error))
+    yield session
+    for job in session.jobs:
+        session.cancel(job)
+    until(session, lambda: session.current() is None)
+    session.jobs.clear()
+
+
+@pytest.fixture
+def film(engine, scene, build, tmp_path):
+    """A small saved shot that can be generated: 3 frames from -1, in a folder with an awkward name."""
+    build(scene, frames=3, first=-1)
+    scene.shotlock.prompt = "red clay in the evening"
+    scene.shotlock.width = 96
+    scene.shotlock.frame_start, scene.shotlock.frame_end = -1, 1        # a scene's own range cannot be negative
+    home = tmp_path / "my 'film' 🎬"
+    home.mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(home / "film.blend"))
+    return bpy.context.scene
+
+
+def until(session, condition):
+    """What the timer does in a window, until something is so."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, [(job.state, job.phase, job.error) for job in session.jobs]
+        session.tick()
+        time.sleep(0.02)
+
+
+def start(session, scene):
+    from shotlock.operators.plan import plan
+
+    return session.submit(scene, plan(scene))
+
+
+def ended(job):
+    return lambda: job.ended
+
+
+def strips(scene):
+    from shotlock.operators import compat
+
+    return list(compat.strips(scene))
+
+
+def children() -> set[int]:
+    """Processes that this one started and that still run."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            except OSError:
+                continue
+            if int(parent) == os.getpid() and state != "Z":
+                found.add(int(entry.name))
+    return found
+
+
+def test_generate_blocks_until_the_strip_exists(film, engine):
+    from shotlock.operators import compat, takes
+
+    assert bpy.ops.shotlock.generate() == {"FINISHED"}
+    (strip,) = strips(film)
+    assert compat.strip_range(strip) == (-1, 2)
+    assert strip.directory == "//shots/Cam A/take_001/frames/"
+    assert (strip.shotlock.prompt, strip.shotlock.shot, strip.shotlock.take) == ("red clay in the evening", "Cam A", 1)
+    folder = takes.job_folder(strip)
+    take = takes.read(folder)
+    assert take.missing == () and take.frames == (-1, 0, 1)
+    image = bpy.data.images.load(str(folder / "frames" / "000001.png"))
+    assert tuple(image.size) == (96, 64)
+    pixels = np.empty(96 * 64 * 4, np.float32)
+    image.pixels.foreach_get(pixels)
+    assert pixels.std() > 0.01                                 # a picture, not a flat colour
+    assert takes.report(folder)["verdict"]
+    assert not (folder / "state" / "scene.blend").exists()
+
+
+def test_the_second_take_is_another_one(film, engine):
+    bpy.ops.shotlock.generate()
+    first = Path(bpy.path.abspath(strips(film)[0].directory)) / "000001.png"
+    before = first.read_bytes()
+    film.shotlock.seed = 5
+    bpy.ops.shotlock.generate()
+    one, two = strips(film)
+    assert (one.shotlock.take, two.shotlock.take) == (1, 2) and one.channel < two.channel
+    assert (one.shotlock.seed, two.shotlock.seed) == (0, 5)
+    second = Path(bpy.path.abspath(two.directory)) / "000001.png"
+    assert first.read_bytes() == before != second.read_bytes()
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), [
+    (lambda scene: setattr(scene.shotlock, "prompt", " "), "The prompt is empty"),
+    (lambda scene: setattr(scene, "camera", None), "has no camera"),
+    (lambda scene: setattr(scene.camera.data, "type", "ORTHO"), "orthographic"),
+    (lambda scene: setattr(scene.shotlock, "frame_start", 99), "which is no frame at all"),
+])
+def test_what_cannot_be_filmed_is_refused_in_one_sentence(film, engine, spoil, sentence):
+    from shotlock.operators import generate
+
+    spoil(film)
+    assert not bpy.ops.shotlock.generate.poll()
+    reason = generate.why_not(bpy.context)
+    assert sentence in reason and reason.count(". ") == 0 and "\n" not in reason
+    with pytest.raises(RuntimeError, match=sentence):
+        bpy.ops.shotlock.generate()
+    assert engine.jobs == []
+
+
+def test_a_wrong_engine_is_named(film, monkeypatch):
+    from shotlock.operators import generate
+
+    monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", "/nowhere/python")
+    assert generate.why_not(bpy.context) == (
+        "The engine's Python is not at /nowhere/python: correct it in the variable SHOTLOCK_ENGINE_PYTHON")
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(film, engine):
+    home = Path(bpy.data.filepath).parent
+    (home / "shots").write_text("in the way")                  # root may write anywhere: a file stands in for it
+    with pytest.raises(RuntimeError, match=r"Takes cannot be written to .*shots"):
+        bpy.ops.shotlock.generate()
+    assert engine.jobs == [] and sorted(p.name for p in home.iterdir()) == ["film.blend", "shots"]
+
+
+def test_cancel_while_capturing_leaves_nothing(film, engine):
+    home = Path(bpy.data.filepath).parent
+    before = children()
+    job = start(engine, film)
+    until(engine, lambda: job.state == "capturing")
+    assert children() - before
+    bpy.ops.shotlock.cancel()
+    bpy.ops.shotlock.cancel.poll()
+    assert job.state == "cancelled" and children() == before
+    assert [p.name for p in (home / "shots").rglob("*")] == [] and strips(film) == []
+    engine.cancel(job)                                         # again, and after the end: nothing happens
+    assert job.state == "cancelled"
+
+
+def test_cancel_while_the_engine_runs(film, engine):
+    home = Path(bpy.data.filepath).parent
+    job = start(engine, film)
+    until(engine, lambda: job.state == "running" and job.phase == "Sampling")
+    engine.cancel(job)
+    until(engine, ended(job))
+    assert job.state == "cancelled" and list((home / "shots").rglob("*")) == [] and strips(film) == []
+    again = start(engine, film)                                # the engine is well, and the number is free again
+    until(engine, ended(again))
+    assert again.state == "done" and again.folder.name == "take_001" and len(strips(film)) == 1
+
+
+def test_only_the_cancelled_job_ends(film, engine):
+    one, two = start(engine, film), start(engine, film)
+    engine.cancel(two)
+    until(engine, ended(one))
+    assert (one.state, two.state) == ("done", "cancelled") and len(strips(film)) == 1
+
+
+def test_a_killed_engine_is_a_failed_job_that_resumes(film, engine):
+    job = start(engine, film)
+    until(engine, lambda: job.state == "running" and job.phase == "Sampling")
+    os.kill(engine.client().pid, signal.SIGKILL)
+    until(engine, ended(job))
+    assert job.state == "failed" and "engine stopped" in job.error and strips(film) == []
+    assert job.folder.is_dir()
+    assert bpy.ops.shotlock.resume() == {"FINISHED"}
+    assert job.state == "done" and len(strips(film)) == 1
+
+
+def test_another_file_is_opened_meanwhile(film, engine, new_file):
+    path = bpy.data.filepath
+    job = start(engine, film)
+    until(engine, lambda: job.state == "capturing")
+    new_file()
+    bpy.context.scene.name = film_name = "Scene"               # the same name as the shot's scene: still not the same
+    until(engine, ended(job))
+    assert job.state == "done" and not job.placed and engine.waiting() == [job]
+    assert strips(bpy.data.scenes[film_name]) == []
+    assert len(list((job.folder / "frames").iterdir())) == 3
+    bpy.ops.wm.open_mainfile(filepath=path)
+    engine.tick()
+    assert job.placed and engine.waiting() == []
+    assert strips(bpy.context.scene)[0].directory == "//shots/Cam A/take_001/frames/"
+
+
+def test_the_scene_is_deleted_meanwhile(film, engine):
+    job = start(engine, film)
+    until(engine, lambda: job.state == "capturing")
+    other = bpy.data.scenes.new("Other")
+    bpy.context.window.scene = other
+    bpy.data.scenes.remove(film)
+    until(engine, ended(job))
+    assert job.state == "done" and not job.placed and strips(other) == []
+    assert bpy.ops.shotlock.place_take(directory=str(job.folder)) == {"FINISHED"}
+    assert len(strips(other)) == 1 and engine.waiting() == []
+
+
+def test_saved_elsewhere_renamed_edited_and_undone_meanwhile(film, engine):
+    home = Path(bpy.data.filepath).parent
+    bpy.ops.ed.undo_push(message="before")
+    job = start(engine, film)
+    until(engine, lambda: job.state == "running")
+    film.camera.location.x += 5
+    film.shotlock.prompt, film.name = "something else", "Renamed"
+    bpy.ops.ed.undo_push(message="edit")
+    bpy.ops.ed.undo()
+    (home / "sub").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(home / "sub" / "other.blend"))
+    until(engine, ended(job))
+    (strip,) = strips(bpy.context.scene)
+    assert strip.directory == "//../shots/Cam A/take_001/frames/"
+    assert strip.shotlock.prompt == "red clay in the evening"
+
+
+def test_disabling_the_add_on_ends_the_engine(film, engine, shotlock):
+    job = start(engine, film)
+    until(engine, lambda: job.state == "running" and engine.client().state == "ready")
+    assert engine.client().pid in children()
+    shotlock.unregister()
+    try:
+        assert children() == set()
+        assert engine.jobs == []
+    finally:
+        shotlock.register()
+
+
+def test_an_unsaved_file_generates_too(engine, scene, build):
+    from shotlock.operators import folders, takes
+
+    build(scene, frames=2)
+    scene.shotlock.prompt, scene.shotlock.width = "snow", 96
+    bpy.ops.shotlock.generate()
+    (strip,) = strips(scene)
+    assert folders.is_inside(takes.job_folder(strip), folders.unsaved_folder())
+    shutil.rmtree(folders.unsaved_folder())
