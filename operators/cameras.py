@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def blender_matrix(c2w: np.ndarray) -> np.ndarray:
     return np.asarray(c2w, np.float64) @ FLIP
 
 
-def is_mirrored(matrix: np.ndarray) -> bool:
+def is_mirrored(matrix: Any) -> bool:
     return bool(np.linalg.det(np.asarray(matrix, np.float64)[:3, :3]) < 0)
 
 

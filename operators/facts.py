@@ -225,7 +225,8 @@ def _material(material: bpy.types.Material) -> dict[str, Any]:
     """Name, colour in words and numbers (scene-linear), finish, and the image that colours it."""
     shader = _shader(material)
     if shader is None:
-        colour, image, finish = list(material.diffuse_color[:3]), None, "plain"
+        viewport: Any = material.diffuse_color
+        colour, image, finish = list(viewport[:3]), None, "plain"
     else:
         colour, image = _colour(shader)
         finish = _finish(shader)
@@ -304,8 +305,8 @@ def _lights(shown: Iterable[bpy.types.Object]) -> list[dict[str, Any]]:
 
 
 def _light(obj: bpy.types.Object) -> dict[str, Any]:
-    data, matrix = obj.data, np.array(obj.matrix_world, np.float64)
-    colour = np.array(data.color, np.float64)
+    data: Any = obj.data
+    matrix, colour = np.array(obj.matrix_world, np.float64), np.array(data.color, np.float64)
     if getattr(data, "use_temperature", False):
         colour = colour * np.array(data.temperature_color, np.float64)
     toward = matrix[:3, 2] / max(float(np.linalg.norm(matrix[:3, 2])), 1e-12)  # a lamp shines along its -Z
@@ -328,7 +329,8 @@ def _world(world: bpy.types.World | None) -> dict[str, Any] | None:
         return None
     shader = _shader(world)
     if shader is None:
-        return {"colour": colour_word(world.color), "rgb": _numbers(world.color), "strength": 1.0, "image": None}
+        plain: Any = world.color
+        return {"colour": colour_word(plain), "rgb": _numbers(plain), "strength": 1.0, "image": None}
     colour, image = _colour(shader)
     socket = shader.inputs.get("Strength")
     strength = socket.default_value if socket is not None else 1.0
@@ -336,7 +338,7 @@ def _world(world: bpy.types.World | None) -> dict[str, Any] | None:
             "strength": _number(strength), "image": image}
 
 
-def _lens(data: bpy.types.Camera) -> dict[str, Any]:
+def _lens(data: Any) -> dict[str, Any]:
     return {"lens_mm": _number(data.lens), "sensor_mm": _number(data.sensor_width)}
 
 

@@ -72,7 +72,8 @@ class Plan:
         if set(values) != known:
             wrong = ", ".join(sorted(set(values) ^ known))
             raise ValueError(f"a plan with other fields than this version's ({wrong}): plan the shot again")
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        frozen: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**frozen)
 
 
 def plan(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer | str | None = None, settings: Any = None) -> Plan:
@@ -172,7 +173,7 @@ def _cameras(scene: bpy.types.Scene, settings: Any, frames: Sequence[int]) -> li
 def _refuse_camera(camera: bpy.types.Object) -> None:
     if camera.type != "CAMERA":
         raise Refusal(f'"{camera.name}" is filming but is no camera ({camera.type.lower()}): choose a camera')
-    data = camera.data
+    data: Any = camera.data
     if data.type != "PERSP":
         raise Refusal(f'The camera "{camera.name}" is {_lens_type(data)}, which Shotlock cannot film with: '
                       "set the type of its lens to Perspective")
@@ -185,7 +186,8 @@ def _lens_type(data: bpy.types.Camera) -> str:
     name = LENS_TYPES.get(data.type, data.type.lower())
     if data.type != "PANO":
         return name
-    kinds = data.bl_rna.properties["panorama_type"].enum_items
+    panoramas: Any = data.bl_rna.properties["panorama_type"]
+    kinds = panoramas.enum_items
     return f"{name} ({kinds[data.panorama_type].name})" if data.panorama_type in kinds else name
 
 
