@@ -138,7 +138,7 @@ def read_prompt(run: Run) -> Prompt:
     raw_un, tokens_un, pooled_un, _ = run.model.look(text.encode([j.negative_prompt]), statistics)
     if j.negative_prompt and j.guidance != 1:
         raw = sampler.guide(raw, raw_un, j.guidance)
-    look = shading.unpack(raw)
+    look = shading.with_sky(shading.unpack(raw), torch.tensor([1.0 + j.seed % 97]))
     angle = torch.full((1, 1, 1, 1, 1), azimuth(shot))
     toward = shading.sun_direction(look["height"].clamp_min(0.06), angle).flatten()
     return Prompt((tokens, pooled), (tokens_un, pooled_un), look, angle, toward)

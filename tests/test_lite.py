@@ -39,7 +39,7 @@ def test_any_size_and_length_goes_through(shape):
     with torch.no_grad():
         raw, tokens, pooled, _ = model.look(rows, torch.zeros(1, conditions.STATISTICS))
         x, maps = torch.randn(1, frames, 3, height, width), torch.zeros(1, frames, conditions.WIDTH, height, width)
-        out = model(x, maps, torch.ones(1), (tokens, pooled), shading.unpack(raw), torch.zeros(1, 1, 1, 1, 1))
+        out = model(x, maps, torch.ones(1), (tokens, pooled), shading.with_sky(shading.unpack(raw), torch.ones(1)), torch.zeros(1, 1, 1, 1, 1))
     assert out["x0"].shape == x.shape and out["x0"].isfinite().all()
 
 
@@ -90,7 +90,7 @@ def test_one_step_of_the_flow_ends_at_the_prediction():
 def test_shading_with_the_true_look_makes_the_true_picture():
     """The head's formula is the training renderer's: given everything, only occlusion, clouds and film curve are missing."""
     c = clip(seed=5, place="blocks")
-    look = shading.unpack(c.look[None])
+    look = shading.with_sky(shading.unpack(c.look[None]), torch.tensor([c.cloud_seed]))
     zero = {"drift": torch.zeros(1, 1, 1, 1, 1), "pane": torch.zeros(1, 1, 1, 1, 1), "cloud": torch.zeros(1, 1, 1, 1, 1)}
     base = c.maps[None, :, conditions.SLICE["base"]]
     made = shading.shade(c.maps[None], base, look, torch.full((1, 1, 1, 1, 1), c.azimuth), zero)[0]

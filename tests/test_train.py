@@ -58,22 +58,23 @@ def test_mirroring_keeps_every_fact_true():
     from engine.models import shading
 
     clip = clips.render(captions.Brief(place="street"), 1, 32, 48, np.random.default_rng(2))
-    item = loop.mirrored(dict(picture=clip.picture, maps=clip.maps, noise=clip.picture, pane=clip.pane, base=clip.picture, azimuth=torch.tensor(clip.azimuth)))
+    item = loop.mirrored(dict(picture=clip.picture, maps=clip.maps, noise=clip.picture, pane=clip.pane, base=clip.picture, azimuth=torch.tensor(clip.azimuth), cloud_seed=torch.tensor(clip.cloud_seed)))
     look, zero = shading.unpack(clip.look[None]), torch.zeros(1, 1, 1, 1, 1)
     fields = {"drift": zero, "pane": zero, "cloud": zero}
 
-    def shaded(maps, azimuth):
-        return shading.shade(maps[None], maps[None, :, 20:23], look, azimuth.view(1, 1, 1, 1, 1), fields)
+    def shaded(maps, azimuth, cloud_seed):
+        sky = shading.with_sky(look, torch.as_tensor(cloud_seed))
+        return shading.shade(maps[None], maps[None, :, 20:23], sky, azimuth.view(1, 1, 1, 1, 1), fields)
 
-    plain = shaded(clip.maps, torch.tensor(clip.azimuth))
-    assert torch.allclose(shaded(item["maps"], item["azimuth"]), plain.flip(-1), atol=1e-4)
+    plain = shaded(clip.maps, torch.tensor(clip.azimuth), clip.cloud_seed)
+    assert torch.allclose(shaded(item["maps"], item["azimuth"], item["cloud_seed"]), plain.flip(-1), atol=1e-4)
 
 
 def test_a_run_writes_weights_and_goes_on_from_them(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(loop, "STAGES", [(0.0, [(1, 32, 48)])])
     monkeypatch.setattr(loop, "sheet", lambda model, path: 0.0)
     monkeypatch.setattr(loop, "LOG_EVERY", 2)
-    recipe = loop.Recipe(most_steps=4, threads=1, warm_up=1)
+    recipe = loop.Recipe(most_steps=4, words_first=0, threads=1, warm_up=1)
     loop.train(tmp_path, recipe, TINY)
     first = store.load(tmp_path, "lite")
     assert store.config(tmp_path, "lite")["trained"]["steps"] == 4
@@ -82,7 +83,7 @@ def test_a_run_writes_weights_and_goes_on_from_them(tmp_path, capsys, monkeypatc
     model = loop.start(tmp_path, TINY)
     for key, value in model.state_dict().items():
         assert torch.equal(value, first[key])
-    loop.train(tmp_path, loop.Recipe(most_steps=3, threads=1, warm_up=1), TINY)
+    loop.train(tmp_path, loop.Recipe(most_steps=3, words_first=0, threads=1, warm_up=1), TINY)
     assert any(not torch.equal(value, first[key]) for key, value in store.load(tmp_path, "lite").items())
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..conditions import SLICE, distance_from_channel
+from ..geometry.value_noise import value_noise
 
 # the look: name -> (size, kind); log: exp of the raw value, share: sigmoid, free: as it is
 LOOK: dict[str, tuple[int, str]] = {
@@ -38,6 +39,10 @@ LOOK: dict[str, tuple[int, str]] = {
 LOOK_WIDTH = sum(size for size, _ in LOOK.values())
 SNOW = (0.88, 0.90, 0.95)
 
+NO_CLOUD_BELOW = 0.02  # of the ray's height
+NIGHT = 0.06  # zenith below which stars show
+CLOUD_SIZES = (1.2, 3.7)
+
 Look = dict[str, Tensor]  # name -> (B, 1, size, 1, 1)
 
 
@@ -55,6 +60,31 @@ def unpack(raw: Tensor) -> Look:
     look["contrast"] = look["contrast"].clamp(-1, 1)
     look["saturation"] = look["saturation"].clamp(-1, 1)
     return look
+
+
+def with_sky(look: Look, cloud_seed: Tensor) -> Look:
+    """The look with the sky of a seed (B,): which clouds and stars there are. A negative seed is the mirrored sky."""
+    return {**look, "cloud_seed": cloud_seed.float().view(-1, 1, 1, 1, 1)}
+
+
+def clouds(ray: Tensor, look: Look) -> Tensor:
+    """Log gain of the clear sky (B, F, 3, H, W) by clouds, and by stars at night; stands still in the world."""
+    seed = look["cloud_seed"]
+    turned = torch.cat([ray[:, :, :1] * torch.sign(seed), ray[:, :, 1:]], 2)
+    up = turned[:, :, 2:3]
+    plane = turned / up.clamp_min(0.05) + 0
+    coarse, fine = (value_noise((plane * size + seed.abs()).movedim(2, -1))[0][:, :, None] for size in CLOUD_SIZES)
+    cover = ((coarse * 0.65 + fine * 0.35 - (0.72 - 0.45 * look["cloud"])) * 4).clamp(0, 1)
+    cover = cover * ((up - NO_CLOUD_BELOW) * 8).clamp(0, 1)
+    cloud = look["horizon"] * 0.75 + look["zenith"] * 0.2 + look["sun"] * 0.12
+    gain = torch.log(cloud / (look["zenith"] + (look["horizon"] - look["zenith"]) * 0.3)).clamp(-1.2, 1.5)
+    cells = (turned * 90).floor()
+    spark = torch.remainder(
+        torch.sin(cells[:, :, :1] * 12.9 + cells[:, :, 1:2] * 78.2 + cells[:, :, 2:] * 37.7) * 4375.5, 1
+    )
+    dark = look["zenith"].mean(2, keepdim=True) < NIGHT
+    star = (spark > 0.994) & (up > 0.05) & (cover < 0.2) & dark
+    return cover * gain + star * 3.0
 
 
 def sun_direction(height: Tensor, azimuth: Tensor) -> Tensor:
@@ -98,7 +128,7 @@ def _shares(facts: dict[str, Tensor], look: Look, drift: Tensor) -> tuple[Tensor
 def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[str, Tensor]) -> Tensor:
     """Conditions (B, F, C, H, W), base colour (B, F, 3, H, W) sRGB -> picture (B, F, 3, H, W) in -1..1.
 
-    fields: `drift` of snow, `pane` share of lit pane, `cloud` log gain of the sky, each (B, F, 1 or 3, H, W).
+    fields: `drift` of snow, `pane` share of lit pane, `cloud` further log gain of the sky, each (B, F, 1 or 3, H, W).
     azimuth: (B, 1, 1, 1, 1) radians, of the scene's sun.
     """
     facts = {
@@ -122,5 +152,7 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     )
     fog = 1 - torch.exp(-look["fog_density"] * distance_from_channel(facts["distance"]))
     colour = colour + fog * (look["fog"] - colour)
-    clear = sky(ray, sun, look) * fields["cloud"].exp()
+    clear = sky(ray, sun, look)
+    if (facts["sky"] > 0.5).any():  # indoors nobody pays for clouds
+        clear = clear * (clouds(ray, look) + fields["cloud"]).exp()
     return tone(torch.where(facts["sky"] > 0.5, clear, colour), look)

@@ -139,12 +139,12 @@ def caption(brief: Brief, rng: np.random.Generator) -> str:
 
 # zenith, horizon, sun colour, height of the sun, exposure
 LIGHT = {
-    "noon": ((0.13, 0.30, 0.72), (0.62, 0.75, 0.92), (2.9, 2.75, 2.5), (0.75, 1.2), 1.15),
-    "sunset": ((0.16, 0.19, 0.42), (1.15, 0.50, 0.18), (3.1, 1.35, 0.45), (0.1, 0.3), 1.2),
+    "noon": ((0.13, 0.30, 0.72), (0.62, 0.75, 0.92), (2.9, 2.75, 2.5), (0.75, 1.2), 0.62),
+    "sunset": ((0.16, 0.19, 0.42), (1.15, 0.50, 0.18), (3.1, 1.35, 0.45), (0.1, 0.3), 0.95),
     "night": ((0.006, 0.010, 0.030), (0.020, 0.032, 0.065), (0.08, 0.11, 0.21), (0.5, 1.0), 2.2),
-    "dawn": ((0.28, 0.32, 0.55), (0.98, 0.62, 0.56), (1.7, 1.05, 0.9), (0.12, 0.35), 1.2),
-    "dusk": ((0.045, 0.075, 0.20), (0.22, 0.17, 0.26), (0.16, 0.13, 0.2), (0.05, 0.2), 1.5),
-    "overcast": ((0.42, 0.45, 0.50), (0.62, 0.64, 0.66), (0.35, 0.36, 0.38), (0.6, 1.2), 1.15),
+    "dawn": ((0.28, 0.32, 0.55), (0.98, 0.62, 0.56), (1.7, 1.05, 0.9), (0.12, 0.35), 0.95),
+    "dusk": ((0.045, 0.075, 0.20), (0.22, 0.17, 0.26), (0.16, 0.13, 0.2), (0.05, 0.2), 1.3),
+    "overcast": ((0.42, 0.45, 0.50), (0.62, 0.64, 0.66), (0.35, 0.36, 0.38), (0.6, 1.2), 0.8),
 }  # fmt: skip
 STYLE_GRADES = {  # contrast (log), saturation, tint (log, rgb)
     "none": (0, 0, (0, 0, 0)), "black and white": (0.1, -1, (0, 0, 0)), "sepia": (0, -1, (0.08, -0.06, -0.3)),
@@ -158,7 +158,7 @@ def _weathered(
     brief: Brief, zenith: np.ndarray, horizon: np.ndarray, sun: np.ndarray, rng: np.random.Generator
 ) -> dict:
     """What weather does to sky, sun and air."""
-    out = dict(snow=0.0, wet=0.0, fog_density=0.03, cloud=0.3, glow=0.6)
+    out = dict(snow=0.0, wet=0.0, fog_density=0.02, cloud=0.3, glow=0.6)
     grey = lambda c, s: c + s * (c.mean() - c)  # noqa: E731 - two uses, one line
     if brief.weather == "storm":
         zenith, horizon, sun = grey(zenith, 0.7) * 0.3, grey(horizon, 0.6) * 0.38, sun * 0.12
@@ -171,6 +171,7 @@ def _weathered(
         out.update(fog_density=rng.uniform(0.22, 0.6), cloud=0.1, glow=0.2)
     elif brief.weather == "snow":
         zenith, horizon, sun = zenith, grey(horizon, 0.5), sun * 0.7
+        zenith, horizon, sun = zenith * 0.8, horizon * 0.8, sun * 0.75  # film is exposed for the snow
         out.update(fog_density=0.10, snow=0.95, cloud=0.5, glow=0.4)
     if brief.time == "overcast":
         out.update(cloud=0.8, glow=0.1)

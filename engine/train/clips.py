@@ -15,10 +15,9 @@ from torch import Tensor
 from .. import conditions
 from ..conditions import SLICE
 from ..geometry import anchors
+from ..geometry.value_noise import value_noise
 from ..models import shading, text
 from . import captions, scenes
-
-NO_CLOUD_BELOW = 0.02  # of the ray's height
 
 
 @dataclass
@@ -39,25 +38,9 @@ class Clip:
     look: Tensor  # (LOOK_WIDTH,) raw
     statistics: Tensor  # (STATISTICS,)
     azimuth: float
+    cloud_seed: float
     caption: str
     rows: Tensor  # (S, G)
-
-
-def _clouds(ray: Tensor, amount: float, seed: float, look: shading.Look) -> Tensor:
-    """Log gain of the sky (F, 3, H, W): bright clouds where the sky is dark and blue, dark ones in storms; stars at night."""
-    up = ray[..., 2]
-    plane = ray / up.clamp_min(0.05)[..., None]
-    n1 = scenes.value_noise(plane * 1.2 + seed)[0]
-    n2 = scenes.value_noise(plane * 3.7 + seed)[0]
-    cover = ((n1 * 0.65 + n2 * 0.35 - (0.72 - 0.45 * amount)) * 4).clamp(0, 1) * ((up - NO_CLOUD_BELOW) * 8).clamp(0, 1)
-    zenith, horizon, sun = (look[k].flatten() for k in ("zenith", "horizon", "sun"))
-    cloud = horizon * 0.75 + zenith * 0.2 + sun * 0.12
-    gain = torch.log(cloud / (zenith + (horizon - zenith) * 0.3)).clamp(-1.2, 1.5)
-    out = cover[..., None] * gain
-    if float(zenith.mean()) < 0.06:
-        star = torch.remainder(torch.sin((ray * 90).floor() @ torch.tensor([12.9, 78.2, 37.7])) * 4375.5, 1) > 0.994
-        out = out + (star & (up > 0.05) & (cover < 0.2))[..., None] * 3.0
-    return out.permute(0, 3, 1, 2)
 
 
 def _occlusion(p: scenes.Passes, room: bool) -> Tensor:
@@ -74,7 +57,7 @@ def render(brief: captions.Brief, frames: int, height: int, width: int, rng: np.
     scene = scenes.build(brief, frames, rng)
     p = scenes.passes(scene, height, width)
     raw = torch.from_numpy(captions.raw(values))
-    look = shading.unpack(raw[None])
+    look = shading.with_sky(shading.unpack(raw[None]), torch.tensor([seed]))
     angle = torch.full((1, 1, 1, 1, 1), azimuth)
     toward = shading.sun_direction(look["height"], angle).flatten()
     lit = scenes.sunlit(scene, p, toward)
@@ -87,12 +70,12 @@ def render(brief: captions.Brief, frames: int, height: int, width: int, rng: np.
     room = brief.place == "room"
     occluded = (p.base * _occlusion(p, room)[..., None] ** (1 / 2.2)).permute(0, 3, 1, 2)
     ray = maps[:, SLICE["ray"]].permute(0, 2, 3, 1)
-    drift = 0.6 * (scenes.value_noise(p.anchor * 1.1)[0] - 0.4)[:, None]
+    drift = 0.6 * (value_noise(p.anchor * 1.1)[0] - 0.4)[:, None]
     glow = (p.pane & (p.chance < float(values["lit"][0])))[:, None] * (0.4 + 0.9 * p.chance[:, None])
     fields = {
         "drift": drift[None],
         "pane": (glow / max(float(values["lit"][0]), 0.05))[None],
-        "cloud": _clouds(ray, float(values["cloud"][0]), seed, look)[None],
+        "cloud": torch.zeros(1, 1, 1, 1, 1),
     }
     picture = shading.shade(truth[None], occluded[None], look, angle, fields)[0].clamp(-1, 1)
     gamma = float(np.exp(rng.normal(0, 0.07)))  # films differ in their curve; the head does not know it
@@ -101,5 +84,5 @@ def render(brief: captions.Brief, frames: int, height: int, width: int, rng: np.
     words = captions.caption(brief, rng)
     return Clip(
         picture, maps, p.depth, p.anchor, anchors.footprint(p.depth, p.K), ray, p.normal, p.index, p.K, p.c2w, p.pane[:, None].float(), raw,
-        conditions.statistics(maps, known_height, bool(scene.lamps)), azimuth, words, text.encode([words])[0],
+        conditions.statistics(maps, known_height, bool(scene.lamps)), azimuth, seed, words, text.encode([words])[0],
     )  # fmt: skip

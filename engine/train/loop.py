@@ -41,7 +41,6 @@ CHOSEN = 3  # frames that pass the full-size layers in a step
 LOG_EVERY = 25
 SHEET_EVERY_STEPS = 300  # about: pictures cost as much as ten steps
 COLUMNS = ["step", "seconds", "norm", "shaded", "whole", "small", "look", "pane", "base", "briefs"]
-LOOK_FIRST = 0.035  # share of the run in which only the look is trained: words before pictures
 LOOK_BATCH = 128  # briefs without pictures that train the look in every step
 
 
@@ -49,6 +48,7 @@ LOOK_BATCH = 128  # briefs without pictures that train the look in every step
 class Recipe:
     minutes: float = 60.0
     most_steps: int = 10**9
+    words_first: float = 2.5  # minutes in which only the look is trained
     rate: float = 1e-3
     warm_up: int = 100
     decay: float = 0.999  # of the average
@@ -69,6 +69,7 @@ class Batch:
     statistics: Tensor
     look: Tensor  # B LOOK_WIDTH raw
     azimuth: Tensor  # B 1 1 1 1
+    cloud_seed: Tensor  # B
     pane: Tensor  # B F 1 H W
     has_base: Tensor  # B
     base: Tensor  # B F 3 H W, the truth where it was dropped
@@ -119,7 +120,8 @@ class Data:
         )
         words = clip.rows if rng.random() >= r.drop_caption else torch.zeros_like(clip.rows)
         item = dict(picture=clip.picture, maps=maps, noise=noise, rows=words, statistics=clip.statistics, look=clip.look, pane=clip.pane,
-                    azimuth=torch.tensor(clip.azimuth), has_base=torch.tensor(float(keep)), base=base)  # fmt: skip
+                    azimuth=torch.tensor(clip.azimuth),
+            cloud_seed=torch.tensor(clip.cloud_seed), has_base=torch.tensor(float(keep)), base=base)  # fmt: skip
         return mirrored(item) if rng.random() < 0.5 else item
 
     def briefs(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -144,6 +146,7 @@ def mirrored(item: dict[str, Tensor]) -> dict[str, Tensor]:
     for channel in (conditions.SLICE["ray"].start, conditions.SLICE["normal"].start, first, first + 3):
         out["maps"][:, channel] *= -1
     out["azimuth"] = math.pi - item["azimuth"]
+    out["cloud_seed"] = -item["cloud_seed"]
     return out
 
 
@@ -154,9 +157,13 @@ def collate(items: list[dict[str, Tensor]]) -> Batch:
 
 # ---------------------------------------------------------------- losses
 
+# a grade's numbers are small and its words rare: without weight they are learnt last
+WEIGHTS = {"saturation": 8.0, "contrast": 5.0, "tint": 5.0, "height": 3.0}
+LOOK_WEIGHT = torch.cat([torch.full((size,), WEIGHTS.get(name, 1.0)) for name, (size, _) in shading.LOOK.items()])
+
 
 def look_loss(raw: Tensor, target: Tensor) -> Tensor:
-    return F.smooth_l1_loss(raw, target, beta=0.3)
+    return (F.smooth_l1_loss(raw, target, beta=0.3, reduction="none") * LOOK_WEIGHT).mean()
 
 
 def losses(model: Lite, batch: Batch, t: Tensor, frames: list[int], teach: Tensor) -> dict[str, Tensor]:
@@ -164,6 +171,7 @@ def losses(model: Lite, batch: Batch, t: Tensor, frames: list[int], teach: Tenso
     raw, tokens, pooled, _ = model.look(batch.rows, batch.statistics)
     said = (batch.rows[:, :, 0] > 0).any(1).float()[:, None]
     look = shading.unpack(torch.where(torch.maximum(teach[:, None], 1 - said) > 0.5, batch.look, raw))
+    look = shading.with_sky(look, batch.cloud_seed)
     t5 = t.view(-1, 1, 1, 1, 1)
     with torch.autocast("cpu", torch.bfloat16):
         out = model(
@@ -233,13 +241,13 @@ def train(folder: Path, recipe: Recipe, config: LiteConfig | None = None) -> dic
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01)
     began = saved = time.monotonic()
     recent: deque[dict[str, float]] = deque(maxlen=50)
-    elapsed, step, seconds, went_on = 0.0, 0, recipe.minutes * 60, bool(store.shards(folder, "lite"))
+    elapsed, step, seconds = 0.0, 0, recipe.minutes * 60
     data.fill(24)
     while (elapsed := time.monotonic() - began) < seconds and step < recipe.most_steps:
         share = elapsed / seconds
         for group in optimiser.param_groups:
             group["lr"] = rate(recipe, step, share)
-        if share < LOOK_FIRST and not went_on:
+        if elapsed < recipe.words_first * 60:
             recent.append(_look_step(model, data, optimiser))
         else:
             recent.append(_step(model, data, optimiser, share))
@@ -316,7 +324,12 @@ def main(argv: list[str]) -> int:
     p.add_argument("--minutes", type=float, default=Recipe.minutes)
     p.add_argument("--rate", type=float, default=Recipe.rate)
     p.add_argument("--seed", type=int, default=Recipe.seed)
+    p.add_argument("--words-first", type=float, default=Recipe.words_first, help="minutes for the look alone")
     p.add_argument("--threads", type=int, default=Recipe.threads)
     a = p.parse_args(argv)
-    print(train(a.folder, Recipe(minutes=a.minutes, rate=a.rate, seed=a.seed, threads=a.threads)))
+    print(
+        train(
+            a.folder, Recipe(minutes=a.minutes, rate=a.rate, seed=a.seed, threads=a.threads, words_first=a.words_first)
+        )
+    )
     return 0

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..conditions import Lamp
+from ..geometry.value_noise import value_noise
 from .captions import COLOURS, Brief
 
 # patterns of a surface's colour
@@ -378,15 +379,6 @@ def build(brief: Brief, frames: int, rng: Rng) -> Scene:
 
 
 # ---------------------------------------------------------------- rays
-
-_volume = torch.rand(1, 2, 32, 32, 32, generator=torch.Generator().manual_seed(7))
-_volume = F.pad(_volume, (0, 1, 0, 1, 0, 1), mode="circular")
-
-
-def value_noise(point: Tensor) -> Tensor:
-    """(..., 3) -> (2, ...): two smooth noises in 0..1, periodic in 32 units."""
-    grid = (torch.remainder(point, 32.0) / 16 - 1).reshape(1, 1, 1, -1, 3)
-    return F.grid_sample(_volume.to(point.device), grid, align_corners=True).reshape(2, *point.shape[:-1])
 
 
 def _height(xy: Tensor, scene: Scene) -> Tensor:
