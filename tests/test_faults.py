@@ -1,0 +1,363 @@
+"""What happens when things break: the engine is killed, stopped, told to leave, its disk fills, its files are damaged.
+
+Each test breaks a real engine that makes real frames. The measure of all of them is one uninterrupted run of the same
+job: whatever happened in between, the frames must be its bytes.
+"""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine import job as jobs
+from engine.client import Client
+
+ROOT = Path(__file__).resolve().parents[1]
+LONG = 240.0                    # seconds: a limit for a machine under load, never a measurement
+FRAMES, WIDTH, HEIGHT, STEPS = 9, 48, 32, 5
+
+
+def until(true, seconds: float = LONG, pause: float = 0.005):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := true():
+            return value
+        time.sleep(pause)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def engine(*arguments, **more) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "engine", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **more)
+
+
+def hashes(folder: Path, name: str = "frames") -> dict[str, str]:
+    return {path.name: jobs.digest(path) for path in sorted((folder / name).glob("*.png"))}
+
+
+def parts(folder: Path) -> list[Path]:
+    """Half-written files."""
+    return [path for path in folder.rglob(".*.part") if path.is_file()]
+
+
+@pytest.fixture(scope="session")
+def original(job_maker, tmp_path_factory) -> Path:
+    """The job, never run: tests copy it."""
+    folder = tmp_path_factory.mktemp("faults") / "job"
+    job_maker.make_job(folder, frames=FRAMES, width=WIDTH, height=HEIGHT, steps=STEPS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def truth(original, tmp_path_factory) -> dict[str, str]:
+    """The frames of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("truth") / "job"
+    shutil.copytree(original, folder)
+    ended = engine("run", folder)
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads((folder / "report.json").read_text())
+    assert len(ended.stdout.splitlines()) == 1 and json.loads(ended.stdout) == report
+    found = hashes(folder)
+    assert list(found) == [jobs.frame_name(i) for i in range(FRAMES)]
+    assert not any((folder / name).exists() for name in ("state", "frames.part", "engine.lock"))
+    return found
+
+
+@pytest.fixture
+def folder(original, tmp_path) -> Path:
+    """A fresh copy, in a folder whose name tries to be trouble (row 19)."""
+    place = tmp_path / "sp ace 'q\" ;$(touch x) %d # é 雪 🎬"
+    shutil.copytree(original, place)
+    return place
+
+
+@pytest.fixture
+def client(tmp_path):
+    made = Client(sys.executable, ROOT, tmp_path / "logs" / "engine.log")
+    yield made
+    made.close()
+
+
+def reaches(client: Client, name: str, phase: str, step: int = 0):
+    """Waits until the job is in a phase, `step` steps in it."""
+    job = client.jobs[name]
+    until(lambda: client.poll() is not None and (job.over or (job.phase == phase and job.step >= step)))
+    assert not job.over, (job.state, job.reason)
+
+
+def ends(client: Client, name: str) -> str:
+    until(lambda: client.poll() is not None and client.jobs[name].over)
+    return client.jobs[name].state
+
+
+# Rows 1 and 29: killed at any moment, and the same bytes all the same
+
+def test_row_1_killed_at_random_steps_it_goes_on_to_the_same_frames(client, folder, truth):
+    chance = random.Random(1)
+    furthest = 0
+    for kill in range(4):
+        name = client.run(folder)
+        reaches(client, name, "sample", furthest)
+        time.sleep(chance.uniform(0, 0.3))
+        os.kill(client.pid, signal.SIGKILL)
+        until(lambda name=name: client.poll() is not None and client.jobs[name].over, 5)
+        job = client.jobs[name]
+        assert (job.state, job.kind) == ("failed", "engine") and "SIGKILL" in job.reason and "goes on" in job.reason
+        assert not (folder / "frames").exists()
+        furthest = min(kill + 1, STEPS - 1)
+    name = client.run(folder)
+    assert ends(client, name) == "done" and hashes(folder) == truth
+    assert not parts(folder) and not (folder / "state").exists()
+    assert not list(folder.parent.rglob("x"))
+
+
+# Row 2: Blender is killed while the engine computes
+
+def test_row_2_the_engine_leaves_a_dead_blender_and_the_job_goes_on_later(folder, tmp_path, truth):
+    code = ("import sys, time; from engine.client import Client\n"
+            "client = Client(sys.executable, sys.argv[1], sys.argv[2]); name = client.run(sys.argv[3])\n"
+            "while True:\n"
+            "    client.poll(); time.sleep(0.01); job = client.jobs[name]\n"
+            "    if job.phase == 'sample' and job.step > 1: print(client.pid, flush=True)")
+    blender = subprocess.Popen([sys.executable, "-c", code, str(ROOT), str(tmp_path / "engine.log"),
+    str(folder)], cwd=ROOT,
+                               stdout=subprocess.PIPE)
+    pid = int(blender.stdout.readline())
+    blender.kill()
+    blender.communicate()
+    until(lambda: not alive(pid), 10)
+    assert not (folder / "frames").exists()
+    assert engine("run", folder).returncode == 0 and hashes(folder) == truth
+
+
+# Row 3: the engine doesn't answer
+
+def test_row_3_a_stopped_engine_is_said_and_goes_on_when_it_is_let(client, folder, truth):
+    name = client.run(folder)
+    reaches(client, name, "sample", 1)
+    os.kill(client.pid, signal.SIGSTOP)
+    until(lambda: client.poll() is not None and client.state == "silent", 15)
+    assert client.jobs[name].state == "running"
+    os.kill(client.pid, signal.SIGCONT)
+    until(lambda: client.poll() is not None and client.state == "ready", 15)
+    assert ends(client, name) == "done" and hashes(folder) == truth
+
+
+def test_row_3_a_job_of_a_stopped_engine_can_be_cancelled(client, folder):
+    name = client.run(folder)
+    reaches(client, name, "sample", 1)
+    pid = client.pid
+    os.kill(pid, signal.SIGSTOP)
+    client.cancel(name)
+    client.cancel(name)                                     # row 6: twice is once
+    until(lambda: client.poll() is not None and client.jobs[name].state == "cancelled", 10)
+    until(lambda: client.poll() is not None and not alive(pid), 10)
+    assert not (folder / "frames").exists()
+
+
+# Row 4: told to end
+
+def test_row_4_sigterm_ends_it_with_its_code_and_nothing_half_made(folder, truth):
+    running = subprocess.Popen([sys.executable, "-m", "engine", "run", str(folder)], cwd=ROOT, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    until(lambda: running.stderr.readline().startswith("sample 2"))
+    second = engine("run", folder)                          # row 7: the folder is one engine's
+    assert second.returncode == 3 and "another engine" in second.stderr
+    running.terminate()
+    out, err = running.communicate(timeout=LONG)
+    assert running.returncode == 143 and out == "" and "Traceback" not in err
+    assert not parts(folder) and not (folder / "frames").exists() and not (folder / "engine.lock").exists()
+    assert engine("run", folder).returncode == 0 and hashes(folder) == truth
+
+
+def test_row_4_sigterm_of_the_worker_is_a_failed_job_with_a_reason(client, folder):
+    name = client.run(folder)
+    reaches(client, name, "sample", 1)
+    os.kill(client.pid, signal.SIGTERM)
+    assert ends(client, name) == "failed" and "ended" in client.jobs[name].reason and not parts(folder)
+
+
+# Row 5: cancel at every phase
+
+WATCH = """
+import json, sys
+from pathlib import Path
+from engine.worker import attempt
+folder = Path(sys.argv[1])
+for phase, steps in json.loads(sys.argv[2]):
+    said, heard = [], []
+    def say(news):
+        if "phase" in news:
+            said.append(news)
+            if news["phase"] == phase:
+                heard.append(news)
+    kind = attempt(folder, say, lambda: len(heard) > steps).kind
+    print(json.dumps({"said": said, "kind": kind, "after": said[said.index(heard[-1]) + 1:] if heard else [],
+                      "files": [str(path.relative_to(folder)) for path in folder.rglob("*")]}), flush=True)
+"""
+
+
+def watched(folder: Path, *stops: tuple[str, int]) -> list[dict]:
+    """Runs the job once for each stop, in one process, and cancels it when that phase has been said over so many times.
+    Returns what was said, what of it after the cancel, how it ended and the files of the folder then."""
+    ended = subprocess.run([sys.executable, "-c", WATCH, str(folder), json.dumps(stops)], cwd=ROOT, capture_output=True,
+                           text=True)
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert len(lines) == len(stops), ended.stderr
+    return lines
+
+
+FINISH = ("never", 0)
+
+
+def test_row_5_cancelled_in_every_phase_it_stops_there_and_still_ends_with_the_same_frames(folder, truth):
+    stops = [("text", 0), ("conditions", 0), ("sample", 0), ("sample", STEPS), ("decode", 3), ("measure", 0)]
+    *runs, last = watched(folder, *stops, FINISH)
+    for (phase, _), run in zip(stops, runs, strict=True):
+        assert run["kind"] == "cancelled" and run["said"][-1]["phase"] == phase and not run["after"]
+        assert not [name for name in run["files"] if name.endswith((".part", "report.json", "engine.lock"))
+                    and name != "frames.part"]
+    assert last["kind"] == "done" and hashes(folder) == truth
+
+
+def test_rows_5_and_6_through_the_client(client, folder, tmp_path, original, truth):
+    """Cancelled while torch loads, while it waits, while it runs, and after it is done: only the job that was meant."""
+    other = shutil.copytree(original, tmp_path / "other")
+    loading = client.run(other)
+    until(lambda: client.poll() is not None and client.jobs[loading].state == "running")
+    client.cancel(loading)
+    assert ends(client, loading) == "cancelled"
+    first, second, third = client.run(other), client.run(folder), client.run(other)
+    client.cancel(third)
+    reaches(client, first, "sample", 1)
+    pid = client.pid
+    client.cancel(first)
+    client.cancel(first)
+    assert ends(client, first) == "cancelled" and client.pid == pid
+    reaches(client, second, "sample", 1)
+    client.cancel(first)
+    assert ends(client, second) == "done" and hashes(folder) == truth
+    client.cancel(second)
+    client.poll()
+    assert [client.jobs[name].state for name in (first, second, third)] == ["cancelled", "done", "cancelled"]
+    assert not parts(other) and not (other / "frames").exists()
+    assert client.jobs[second].preview == folder / "state" / "preview.png"
+
+
+# Row 8: the disk is full
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: int):
+    """A tmpfs; needs the right to mount."""
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no right to mount a small disk here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_row_8_a_full_disk_is_said_with_bytes_and_the_job_goes_on_when_there_is_space(original, tmp_path, truth):
+    with small_disk(tmp_path / "disk", 20 * 2**20) as disk:
+        folder = shutil.copytree(original, disk / "job")
+        watched(folder, ("decode", 3))                      # some frames are there already
+        kept = hashes(folder, "frames.part")
+        assert kept
+        for path in (folder / "state").glob("window_*.npy"):
+            path.unlink()                                   # so that steps are made again, on a full disk
+        with (disk / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+            while ballast.write(bytes(4096)):
+                pass
+        full = engine("run", folder)
+        assert full.returncode == 4 and "Traceback" not in full.stderr.splitlines()[-1]
+        assert "bytes" in full.stderr.splitlines()[-1] and "free some space" in full.stderr.splitlines()[-1]
+        assert hashes(folder, "frames.part") == kept and not parts(folder)
+        (disk / "ballast").unlink()
+        assert engine("run", folder).returncode == 0 and hashes(folder) == truth
+
+
+# Rows 12 and 13: damaged files
+
+def test_row_12_damaged_frames_are_made_again_and_the_others_are_kept(folder, truth):
+    watched(folder, ("decode", 7))
+    place, noise = folder / "frames.part", random.Random(2)
+    damages = {3: lambda data: noise.randbytes(len(data)), 5: lambda data: data[:len(data) // 2], 7: lambda data: b""}
+    for number, damage in damages.items():
+        path = place / f"{number:06d}.png"
+        path.write_bytes(damage(path.read_bytes()))
+    others = {path.name: path.stat().st_ino for path in place.iterdir() if int(path.stem) not in damages}
+    assert len(others) >= 4
+    assert watched(folder, FINISH)[0]["kind"] == "done" and hashes(folder) == truth
+    kept = {path.name: path.stat().st_ino for path in (folder / "frames").iterdir()}
+    assert {name: kept[name] for name in others} == others
+
+
+def test_row_12_kept_steps_are_gone_on_from_and_damaged_ones_are_made_again(folder, truth):
+    def first_step(run):
+        return next(news["step"] for news in run["said"] if news["phase"] == "sample")
+
+    _, resumed = watched(folder, ("sample", STEPS + 2), ("sample", 0))
+    assert first_step(resumed) >= 2
+    for path in (folder / "state").glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:-100] + bytes(100))
+    (again,) = watched(folder, FINISH)
+    assert first_step(again) == 0 and again["kind"] == "done" and hashes(folder) == truth
+
+
+def test_row_13_a_damaged_record_of_progress_is_no_failure(folder, truth):
+    watched(folder, ("sample", STEPS + 2))
+    record = folder / "state" / "progress.json"
+    record.write_bytes(record.read_bytes()[:-40])
+    (again,) = watched(folder, FINISH)
+    assert again["kind"] == "done" and hashes(folder) == truth
+    assert next(news["step"] for news in again["said"] if news["phase"] == "sample") > 0    # by the copy before it
+
+
+@pytest.fixture
+def state(folder):
+    """A state with two steps kept; torch is not needed for it."""
+    from engine.state import State
+    job = jobs.read(folder)
+    kept = State(job, "weights")
+    kept.keep("window_0000_step_1", np.arange(5.0))
+    kept.keep("window_0000_step_2", np.arange(6.0), replaces="window_0000_step_1")
+    return lambda weights="weights": State(job, weights)
+
+
+@pytest.mark.parametrize("damage", [
+    lambda data: b"", lambda data: data[:len(data) // 2], lambda data: b"[]", lambda data: b"\xff" + data,
+    lambda data: data.replace(b"files", b"filez"), lambda data: data.replace(b"step_2", b"step_3"),
+    lambda data: b'{"files": 5, "fingerprint": [], "frames": 3}'])
+def test_row_13_any_damage_to_the_record_falls_back_on_the_one_before(state, folder, damage):
+    record = folder / "state" / "progress.json"
+    record.write_bytes(damage(record.read_bytes()))
+    again = state()
+    assert again.sampled("window_0000", STEPS)[0] == 1 and again.told == ""
+    for path in (folder / "state").glob("progress*.json"):
+        path.write_bytes(b"{")
+    lost = state()
+    assert lost.sampled("window_0000", STEPS) is None and "damaged" in lost.told
+
+
+def test_row_13_a_state_of_other_weights_is_not_gone_on_from_and_that_is_said(state):
+    assert state().told == "" and state().sampled("window_0000", STEPS)[0] == 2
+    other = state("other weights")
+    assert other.sampled("window_0000", STEPS) is None and "changed" in other.told
