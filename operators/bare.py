@@ -34,6 +34,9 @@ def strip_down(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
         _unlit(thing)
     for material in bpy.data.materials:
         _plain_material(material)
+    for tree in [m.node_tree for m in bpy.data.materials] + list(bpy.data.node_groups):
+        if tree and tree.type == "SHADER":
+            _decide_opacity(tree)
 
 
 def _unlit(thing: bpy.types.Object) -> None:
@@ -96,6 +99,30 @@ def _without_volume(tree: bpy.types.NodeTree, output: Any) -> None:
     if not surface.is_linked:
         clear = tree.nodes.new("ShaderNodeBsdfTransparent")
         tree.links.new(clear.outputs[0], surface)
+
+
+def _decide_opacity(tree: bpy.types.NodeTree) -> None:
+    """From half opacity on a surface is there, below it is not: Cycles would dither between it and what lies behind."""
+    for node in list(tree.nodes):
+        if node.type == "BSDF_PRINCIPLED":
+            _at_half(tree, node.inputs["Alpha"])
+        elif node.type == "MIX_SHADER" and any(_is_clear(socket) for socket in node.inputs[1:]):
+            _at_half(tree, node.inputs[0])
+
+
+def _is_clear(socket: Any) -> bool:
+    return any(link.from_node.type == "BSDF_TRANSPARENT" for link in socket.links)
+
+
+def _at_half(tree: bpy.types.NodeTree, socket: Any) -> None:
+    if not socket.is_linked:
+        socket.default_value = float(socket.default_value >= 0.5)
+        return
+    step = tree.nodes.new("ShaderNodeMath")
+    step.operation = "GREATER_THAN"
+    step.inputs[1].default_value = 0.5
+    tree.links.new(socket.links[0].from_socket, step.inputs[0])
+    tree.links.new(step.outputs[0], socket)
 
 
 # --- passes -------------------------------------------------------------------------------------------------------

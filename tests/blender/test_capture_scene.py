@@ -1,0 +1,377 @@
+"""What a capture shows of a scene: which objects, which surfaces, which colours. Coverage is compared with the alpha of
+the artist's own render, colours with what the materials were given."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
+
+
+@pytest.fixture
+def tools():
+    spec = importlib.util.spec_from_file_location("shotlock_tests_film", SUPPORT / "film.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def still(tiny):
+    """One frame of the tiny scene."""
+    tiny.frame_end = 1
+    tiny.camera.data.lens = 18
+    return tiny
+
+
+def alpha(scene, path, layer=None):
+    """(H,W) in 0..1, of the artist's own render, in this process."""
+    scene.render.engine, scene.render.film_transparent = "CYCLES", True
+    scene.cycles.samples, scene.cycles.use_denoising, scene.cycles.device = 32, False, "CPU"
+    settings = scene.render.image_settings
+    if hasattr(settings, "media_type"):
+        settings.media_type = "IMAGE"
+    settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGBA", "16"
+    scene.render.filepath = str(path)
+    for other in scene.view_layers:
+        other.use = layer is None or other == layer
+    bpy.ops.render.render(write_still=True)
+    picture = bpy.data.images.load(str(path))
+    pixels = np.empty(len(picture.pixels), np.float32)
+    picture.pixels.foreach_get(pixels)
+    return pixels.reshape(picture.size[1], picture.size[0], 4)[::-1, :, 3]
+
+
+def overlap(one, other):
+    return (one & other).sum() / max((one | other).sum(), 1)
+
+
+def paint(thing, name="Paint", **inputs):
+    """A Principled material; spaces in socket names are written as underscores."""
+    made = bpy.data.materials.new(name)
+    made.use_nodes = True
+    shader = made.node_tree.nodes["Principled BSDF"]
+    for key, value in inputs.items():
+        shader.inputs[key.replace("_", " ")].default_value = value
+    thing.data.materials.clear()
+    thing.data.materials.append(made)
+    return made
+
+
+def shaded(thing, kind, **inputs):
+    """A material of one shader node of that kind."""
+    made = paint(thing)
+    nodes, links = made.node_tree.nodes, made.node_tree.links
+    shader = nodes.new(kind)
+    for key, value in inputs.items():
+        shader.inputs[key].default_value = value
+    output = next(n for n in nodes if n.type == "OUTPUT_MATERIAL")
+    links.new(shader.outputs[0], output.inputs["Surface"])
+    return made
+
+
+def sphere(location, name="Ball"):
+    bpy.ops.mesh.primitive_uv_sphere_add(radius=1, location=location)
+    bpy.context.object.name = name
+    return bpy.context.object
+
+
+def linear(srgb):
+    value = np.asarray(srgb, float) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def mean_colour(made, name):
+    return linear(made.base[0][made.covered(name)]).mean(0)
+
+
+# Colours
+
+
+def test_no_material_is_black(still, tools, tmp_path):
+    """Paint, metal, glass and lamps each keep their colour; only metal and glass are mirror-like."""
+    colours = {"Paint": (0.1, 0.5, 0.2), "Metal": (0.9, 0.6, 0.1), "Glass": (0.3, 0.6, 0.9), "Lamp": (1.0, 0.2, 0.1)}
+    for x, (name, colour) in zip((-4.5, -2.5, 2.5, 4.5), colours.items(), strict=True):
+        thing, rgba = sphere((x, 0, 1), name), (*colour, 1)
+        if name == "Lamp":
+            shaded(thing, "ShaderNodeEmission", Color=rgba, Strength=5)
+        elif name == "Glass":
+            shaded(thing, "ShaderNodeBsdfGlass", Color=rgba)
+        else:
+            paint(thing, Base_Color=rgba, Metallic=float(name == "Metal"), Roughness=0.3)
+    made = tools.film(tmp_path, still)
+    for name, colour in colours.items():
+        found = mean_colour(made, name)
+        assert np.allclose(found / found.max(), np.array(colour) / max(colour), atol=0.2), (name, found)
+        assert found.max() > 0.4, (name, found)
+    gloss = {name: made.gloss[0][made.covered(name)].mean() for name in colours}
+    assert gloss["Metal"] > 240 and gloss["Glass"] > 240 and gloss["Paint"] < 80
+    glow = made.emission[0][made.covered("Lamp")].astype(float)
+    assert np.allclose(np.median(glow, 0), (5, 1, 0.5), atol=0.02)
+    assert not made.emission[0][made.covered("Paint")].any()
+
+
+def test_light_does_not_reach_the_base_colour(still, tools, tmp_path):
+    lit = tools.film(tmp_path / "lit", still)
+    for thing in still.objects:
+        if thing.type == "LIGHT":
+            thing.data.energy = 1000
+            thing.data.color = (1, 0, 0)
+    still.view_settings.exposure = 3
+    again = tools.film(tmp_path / "again", still)
+    assert np.array_equal(lit.base[0], again.base[0]) and not lit.emission[0].any()
+
+
+def test_textures_do_not_alias(still, tools, tmp_path):
+    """A checker far finer than a pixel is grey at eight samples; at one it is noise."""
+    floor = bpy.data.objects["Floor"]
+    made = paint(floor, Roughness=1.0)
+    nodes, links = made.node_tree.nodes, made.node_tree.links
+    checker, position = nodes.new("ShaderNodeTexChecker"), nodes.new("ShaderNodeTexCoord")
+    checker.inputs["Scale"].default_value = 400
+    links.new(position.outputs["Generated"], checker.inputs["Vector"])
+    links.new(checker.outputs["Color"], nodes["Principled BSDF"].inputs["Base Color"])
+    noise = {}
+    for samples in (1, 8):
+        taken = tools.film(tmp_path / str(samples), still, samples=samples)
+        noise[samples] = linear(taken.base[0][taken.covered("Floor")]).std()
+    assert noise[8] < 0.6 * noise[1]
+
+
+def test_edges_belong_to_one_surface(still, tools, tmp_path):
+    """Depth has the two planes' values and nothing between; normals and indices are never mixed."""
+    for name in ("Floor", "Box"):
+        bpy.data.objects.remove(bpy.data.objects[name])
+    for name, y, size in (("Near", 2, 2), ("Far", 10, 60)):
+        bpy.ops.mesh.primitive_plane_add(size=size, location=(0, y, 3), rotation=(np.pi / 2, 0, 0.0))
+        bpy.context.object.name = name
+    still.camera.location, still.camera.rotation_euler = (0.03, -8, 3.02), (np.pi / 2, 0.1, 0)
+    still.camera.animation_data_clear()
+    made = tools.film(tmp_path, still)
+    depth = made.depth[0]
+    assert made.covered().all() and {made.covered(n).any() for n in ("Near", "Far")} == {True}
+    assert np.allclose(depth[made.covered("Near")], 10, atol=1e-3)
+    assert np.allclose(depth[made.covered("Far")], 18, atol=1e-3)
+    assert np.allclose(np.linalg.norm(made.normal[0].astype(float), axis=-1), 1, atol=2e-3)
+
+
+def test_normals_face_the_camera(still, tools, tmp_path):
+    box = bpy.data.objects["Box"]
+    box.scale = (-1, 1, 1)  # inside out
+    made = tools.film(tmp_path, still)
+    ray = tools.world_points(made, 0) - made.c2w[0, :3, 3]
+    towards = np.einsum("hwc,hwc->hw", ray, made.normal[0].astype(float))
+    assert (towards[made.covered()] < 0).all()
+    up = made.normal[0][made.covered("Floor")].astype(float)
+    assert np.allclose(up, (0, 0, 1), atol=2e-3)
+
+
+def mixed_with_clear(made, opacity):
+    """The same opacity by a Mix Shader with a Transparent BSDF, driven by a node."""
+    nodes, links = made.node_tree.nodes, made.node_tree.links
+    mix, clear, value = (nodes.new(f"ShaderNode{kind}") for kind in ("MixShader", "BsdfTransparent", "Value"))
+    value.outputs[0].default_value = opacity
+    links.new(value.outputs[0], mix.inputs[0])
+    links.new(clear.outputs[0], mix.inputs[1])
+    links.new(nodes["Principled BSDF"].outputs[0], mix.inputs[2])
+    links.new(mix.outputs[0], next(n for n in nodes if n.type == "OUTPUT_MATERIAL").inputs["Surface"])
+
+
+@pytest.mark.parametrize("opacity", [0.1, 0.5, 0.9])
+def test_transparent_surfaces(still, tools, tmp_path, opacity):
+    """From half opacity on a surface is what is seen; below, what lies behind it, whole and undithered."""
+    solid = tools.film(tmp_path / "solid", still)
+    paint(bpy.data.objects["Box"], Alpha=opacity, Base_Color=(0.9, 0.1, 0.1, 1))
+    ball = sphere((3.5, -1, 1))
+    mixed_with_clear(paint(ball), opacity + 0.01)
+    made = tools.film(tmp_path / "made", still)
+    assert np.array_equal(made.covered("Box"), solid.covered("Box") & (opacity >= 0.5))
+    assert (made.covered("Ball").sum() > 50) == (opacity >= 0.5)
+    if opacity < 0.5:
+        assert np.array_equal(made.depth[0], solid.depth[0]) is False and not made.covered("Ball").any()
+        assert np.array_equal(made.covered(), made.covered("Floor"))
+
+
+def test_volumes_are_left_out_by_name(still, tools, tmp_path):
+    """Fog around the camera would end one-sample paths anywhere."""
+    plain = tools.film(tmp_path / "plain", still)
+    bpy.ops.mesh.primitive_cube_add(size=30)
+    fog = bpy.context.object
+    made = paint(fog, "Fog")
+    nodes, links = made.node_tree.nodes, made.node_tree.links
+    output = next(n for n in nodes if n.type == "OUTPUT_MATERIAL")
+    nodes.remove(nodes["Principled BSDF"])
+    links.new(nodes.new("ShaderNodeVolumePrincipled").outputs[0], output.inputs["Volume"])
+    foggy = tools.film(tmp_path / "foggy", still)
+    assert np.array_equal(foggy.depth[0], plain.depth[0])
+    assert any("Fog" in warning for warning in foggy.job.scene["warnings"])
+
+
+# Which objects
+
+
+def test_visibility_is_the_renders(still, tools, tmp_path):
+    """Hidden in renders, excluded, holdout, indirect only: the same pixels as the alpha of the artist's render."""
+    layer = still.view_layers[0]
+    for x, name in enumerate(("Hidden", "Excluded", "Holdout", "Indirect", "Viewport", "Plain")):
+        thing = sphere((2.2 * x - 5.5, -2, 1), name)
+        group = bpy.data.collections.new(name)
+        still.collection.children.link(group)
+        still.collection.objects.unlink(thing)
+        group.objects.link(thing)
+    groups = layer.layer_collection.children
+    bpy.data.objects["Hidden"].hide_render = True
+    bpy.data.objects["Viewport"].hide_viewport = True
+    groups["Excluded"].exclude = groups["Holdout"].holdout = groups["Indirect"].indirect_only = True
+    bpy.data.objects["Floor"].hide_render = True
+    made = tools.film(tmp_path / "job", still)
+    assert {name for name in made.objects if name not in ("Floor", "Box")} == {"Viewport", "Plain"}
+    assert overlap(made.covered(), alpha(still, tmp_path / "a.png") > 0.5) > 0.97
+    assert layer.layer_collection.children["Excluded"].exclude
+
+
+def test_the_named_view_layer_alone(still, tools, tmp_path):
+    """A second layer without the box, and with every surface overridden."""
+    box = bpy.data.objects["Box"]
+    group = bpy.data.collections.new("Boxes")
+    still.collection.children.link(group)
+    still.collection.objects.unlink(box)
+    group.objects.link(box)
+    other = still.view_layers.new("Bare")
+    other.layer_collection.children["Boxes"].exclude = True
+    other.material_override = paint(sphere((0, 0, -9)), Base_Color=(0, 0, 1, 1), Specular_IOR_Level=0.0)
+    first = tools.film(tmp_path / "first", still)
+    second = tools.film(tmp_path / "second", still, layer="Bare")
+    assert first.covered("Box").sum() > 100 and second.covered("Box").sum() == 0
+    blue = mean_colour(second, "Floor")
+    assert blue[2] > 0.8 and blue[:2].max() < 0.1 and mean_colour(first, "Floor").min() > 0.5
+    assert other.layer_collection.children["Boxes"].exclude
+
+
+def scattered(thing, count=3):
+    """A geometry nodes modifier that shows `count` cubes beside each other, none of them an object."""
+    tree = bpy.data.node_groups.new("Scatter", "GeometryNodeTree")
+    tree.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    nodes = tree.nodes
+    line, cube = nodes.new("GeometryNodeMeshLine"), nodes.new("GeometryNodeMeshCube")
+    line.inputs["Count"].default_value, line.inputs["Offset"].default_value = count, (1.5, 0, 0)
+    put = nodes.new("GeometryNodeInstanceOnPoints")
+    output = nodes.new("NodeGroupOutput")
+    tree.links.new(line.outputs[0], put.inputs["Points"])
+    tree.links.new(cube.outputs[0], put.inputs["Instance"])
+    tree.links.new(put.outputs[0], output.inputs[0])
+    thing.modifiers.new("Scatter", "NODES").node_group = tree
+
+
+def test_every_kind_of_object(still, tools, tmp_path):
+    """Instances, particles, geometry nodes, text, metaballs, curves: coverage is that of the render, each by name."""
+    bpy.data.objects["Floor"].hide_render = True
+    bpy.ops.object.text_add(location=(-5, -2, 0), rotation=(1.3, 0, 0))
+    bpy.context.object.name, bpy.context.object.data.body = "Words", "MMM"
+    bpy.ops.object.metaball_add(location=(4, -2, 1))
+    bpy.context.object.name = "Blob"
+    bpy.ops.curve.primitive_bezier_circle_add(location=(0, -3, 3), radius=1.5)
+    bpy.context.object.name, bpy.context.object.data.bevel_depth = "Ring", 0.2
+    bpy.ops.mesh.primitive_plane_add(location=(-6, 0, 3))
+    bpy.context.object.name = "Nodes"
+    scattered(bpy.context.object)
+    source = sphere((0, 0, -50), "Source")
+    group = bpy.data.collections.new("Group")
+    group.objects.link(source)
+    instancer = bpy.data.objects.new("Instancer", None)
+    instancer.instance_type, instancer.instance_collection, instancer.location = "COLLECTION", group, (4, 2, 54)
+    still.collection.objects.link(instancer)
+    made = tools.film(tmp_path / "job", still)
+    assert {"Words", "Blob", "Ring", "Nodes", "Source"} <= set(made.objects)
+    assert all(made.covered(name).sum() > 20 for name in ("Words", "Blob", "Ring", "Nodes", "Source"))
+    assert overlap(made.covered(), alpha(still, tmp_path / "a.png") > 0.5) > 0.95
+    stored = np.load(made.folder / "objects.npz")["index"]
+    assert made.objects["Source"] not in stored and made.objects["Box"] in stored, "an instance has no single place"
+
+
+def test_hair(still, tools, tmp_path):
+    ball = sphere((0, -3, 2))
+    ball.modifiers.new("Hair", "PARTICLE_SYSTEM")
+    settings = ball.particle_systems[0].settings
+    settings.type, settings.count, settings.hair_length, settings.root_radius = "HAIR", 300, 1.5, 8.0
+    made = tools.film(tmp_path / "job", still)
+    bald = ball.modifiers[0]
+    bald.show_render = False
+    without = tools.film(tmp_path / "bald", still)
+    assert made.covered("Ball").sum() > 1.15 * without.covered("Ball").sum()
+
+
+def test_render_level_and_displacement(still, tools, tmp_path):
+    """Subdivision at the render's level, displacement as geometry."""
+    box = bpy.data.objects["Box"]
+    cube = tools.film(tmp_path / "cube", still)
+    subdivide = box.modifiers.new("Round", "SUBSURF")
+    subdivide.levels, subdivide.render_levels = 0, 4
+    ball = tools.film(tmp_path / "ball", still)
+    assert ball.covered("Box").sum() < 0.8 * cube.covered("Box").sum()
+    made = paint(box)
+    made.displacement_method = "DISPLACEMENT"
+    nodes, links = made.node_tree.nodes, made.node_tree.links
+    push, noise = nodes.new("ShaderNodeDisplacement"), nodes.new("ShaderNodeTexNoise")
+    push.inputs["Scale"].default_value, push.inputs["Midlevel"].default_value = 2.0, 0.0
+    links.new(noise.outputs[0], push.inputs["Height"])
+    links.new(push.outputs[0], next(n for n in nodes if n.type == "OUTPUT_MATERIAL").inputs["Displacement"])
+    pushed = tools.film(tmp_path / "pushed", still)
+    assert pushed.covered("Box").sum() > 1.3 * ball.covered("Box").sum()
+    bpy.data.objects["Floor"].hide_render = True
+    assert overlap(pushed.covered("Box"), alpha(still, tmp_path / "a.png") > 0.5) > 0.9
+
+
+def test_sky_alone_and_camera_inside_a_mesh(still, tools, tmp_path):
+    for thing in list(still.objects):
+        if thing.type == "MESH":
+            bpy.data.objects.remove(thing)
+    made = tools.film(tmp_path / "sky", still)
+    assert np.isinf(made.depth[0]).all() and not made.base[0].any() and not made.normal[0].any()
+    assert made.job.objects == ()
+    sphere(still.camera.location, "Inside")
+    made = tools.film(tmp_path / "inside", still)
+    assert made.covered("Inside").all() and made.depth[0].min() > 0.1 and made.depth[0].max() <= 1.01
+
+
+# Several scenes, several files
+
+
+def test_another_scene_and_its_background(still, tools, tmp_path):
+    """The scene that was asked for, with its background set, whatever scene the window shows."""
+    stage = bpy.data.scenes.new("Stage")
+    prop = sphere((3, -2, 1), "Prop")
+    still.collection.objects.unlink(prop)
+    stage.collection.objects.link(prop)
+    still.background_set = stage
+    bpy.context.window.scene = stage
+    made = tools.film(tmp_path, still)
+    assert made.covered("Prop").sum() > 100 and made.covered("Box").any()
+
+
+def test_linked_libraries(still, tools, tmp_path):
+    """A linked object is as good as a local one; a library that is gone is named."""
+    prop = sphere((3, -3, 1), "Prop")
+    paint(prop, Base_Color=(0.9, 0.1, 0.9, 1))
+    local = tools.film(tmp_path / "local", still)
+    library = tmp_path / "library.blend"
+    bpy.data.libraries.write(str(library), {prop})
+    bpy.data.objects.remove(prop)
+    with bpy.data.libraries.load(str(library), link=True) as (_, wanted):
+        wanted.objects = ["Prop"]
+    still.collection.objects.link(wanted.objects[0])
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
+    still = bpy.context.scene
+    linked = tools.film(tmp_path / "linked", still)
+    assert np.array_equal(linked.depth[0], local.depth[0]) and np.array_equal(linked.base[0], local.base[0])
+    assert linked.covered("Prop").sum() > 100
+    library.unlink()
+    without = tools.film(tmp_path / "without", still)
+    assert any("library.blend" in warning for warning in without.capture.warnings)
+    assert without.covered("Box").any()
