@@ -29,11 +29,11 @@ class Environment:
 ENVIRONMENTS = {
     e.name: e
     for e in (
-        Environment("engine", ("engine",), 290),
-        Environment("dev", ("dev",), 40, sees=("engine",)),
-        Environment("bpy42", ("bpy42",), 360),
-        Environment("bpy45", ("bpy45",), 350),
-        Environment("bpy50", ("bpy50",), 390),
+        Environment("engine", ("engine",), 350),
+        Environment("dev", ("dev",), 35, sees=("engine",)),
+        Environment("bpy42", ("bpy42",), 380),
+        Environment("bpy45", ("bpy45",), 380),
+        Environment("bpy50", ("bpy50",), 400),
     )
 }
 

@@ -39,6 +39,7 @@ install_system() {
     [ -n "$missing" ] || return 0
     say "Installing system libraries (about 15 MB): $missing"
     # shellcheck disable=SC2086  # a list of package names
-    as_root apt-get install -y -q --no-install-recommends $missing ||
-        { as_root apt-get update -q && as_root apt-get install -y -q --no-install-recommends $missing; }
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing ||
+        { as_root apt-get update -q &&
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing; }
 }
