@@ -219,8 +219,10 @@ def start(folder: Path, config: LiteConfig) -> Lite:
         0,
     )
     with torch.no_grad():  # the look starts at the average film
-        model.look.mlp[-1].weight.mul_(0.2)
-        model.look.mlp[-1].bias.copy_(torch.from_numpy(middle))
+        last = model.look.mlp[-1]
+        assert isinstance(last, torch.nn.Linear)
+        last.weight.mul_(0.2)
+        last.bias.copy_(torch.from_numpy(middle))
     return model
 
 

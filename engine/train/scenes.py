@@ -66,9 +66,13 @@ class Scene:
 Rng = np.random.Generator
 
 
+def _triple(values: np.ndarray) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])
+
+
 def _shade(rng: Rng, colour: tuple, spread: float = 0.15) -> tuple[float, float, float]:
     c = np.array(colour) * (1 + rng.uniform(-spread, spread, 3) * 0.5 + rng.uniform(-spread, spread))
-    return tuple(float(v) for v in np.clip(c, 0.01, 0.95))
+    return _triple(np.clip(c, 0.01, 0.95))
 
 
 def _wall(rng: Rng, material: str) -> tuple[tuple[float, float, float], int]:
@@ -317,8 +321,8 @@ def _add_lamps(rng: Rng, scene: Scene, room: bool) -> None:
         )
         colour = np.array(LANTERNS[-1] if room else LANTERNS[rng.integers(len(LANTERNS))])
         r = 0.12 if room else 0.26
-        scene.lamps.append(Lamp(place, tuple(float(v) for v in colour * (3 if room else 6))))
-        scene.shapes.append(Shape("ellipsoid", place, (r, r, r), tuple(float(v) for v in colour), GLOWING))
+        scene.lamps.append(Lamp(place, _triple(colour * (3 if room else 6))))
+        scene.shapes.append(Shape("ellipsoid", place, (r, r, r), _triple(colour), GLOWING))
 
 
 def _ease(rng: Rng, frames: int) -> np.ndarray:
