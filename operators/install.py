@@ -26,6 +26,7 @@ LOCK = ADDON / "engine" / "requirements.txt"
 ENVIRONMENT = "SHOTLOCK_ENGINE_PYTHON"
 NEEDED = {"linux": 9 * 10**9}       # bytes: on Linux torch brings the libraries of NVIDIA's cards along
 NEEDED_ELSEWHERE = 2 * 10**9
+TRIAL = "import torch, einops, safetensors, cv2, numpy"
 LAST_LINES = 40                     # of pip's words, for the report of a failure
 
 
@@ -139,7 +140,7 @@ def start() -> None:
     _install = Install([
         ("Making an environment", [sys.executable, "-I", "-m", "venv", "--clear", str(part)]),
         ("Downloading and installing", [*pip, "-r", str(LOCK)]),
-        ("Trying it", [python, "-I", "-c", "import torch, einops, safetensors, cv2, numpy"]),
+        ("Trying it", [python, "-I", "-c", TRIAL]),
     ])
     _next_step(_install)
 
@@ -229,7 +230,8 @@ KNOWN = (
     ("Permission denied|Access is denied", "The data folder cannot be written: make it writable"),
     ("No module named (venv|ensurepip)|ensurepip is not available",
      "This Python cannot make environments: install its venv package"),
-    ("HASHES|do not match", "A package is not the one that was locked, so nothing was installed: try again later"),
+    ("HASHES|do not match|DO NOT MATCH",
+     "A package is not the one that was locked, so nothing was installed: try again later"),
 )
 
 

@@ -172,6 +172,6 @@ def unregister() -> None:
     """The annotations go too: callbacks that a class still holds at exit crash Blender 4.2 as a Python module."""
     del compat.strip_type().shotlock
     del bpy.types.Scene.shotlock
-    for cls in reversed(CLASSES):
+    for cls in reversed(list(CLASSES)):
         bpy.utils.unregister_class(cls)
         cls.__annotations__ = {}

@@ -1,0 +1,186 @@
+"""The panels are drawn into a layout that checks every call against Blender's own UILayout: functions, arguments,
+icons, properties and operators have to exist in this Blender. How they look is for tests/gui."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import bpy
+import pytest
+
+FUNCTIONS = bpy.types.UILayout.bl_rna.functions
+ICONS = set(FUNCTIONS["label"].parameters["icon"].enum_items.keys())
+
+
+class Layout:
+    """Writes down what is drawn. `said` is shared by everything that is drawn inside."""
+
+    def __init__(self, said=None):
+        object.__setattr__(self, "said", [] if said is None else said)
+
+    def __setattr__(self, name, value):
+        assert name in bpy.types.UILayout.bl_rna.properties, name
+
+    def __getattr__(self, name):
+        assert name in FUNCTIONS, f"UILayout has no {name}"
+        return lambda *args, **kwargs: self.call(name, args, kwargs)
+
+    def call(self, name, args, kwargs):
+        known = FUNCTIONS[name].parameters
+        assert set(kwargs) <= set(known.keys()), (name, kwargs)
+        assert kwargs.get("icon", "NONE") in ICONS
+        if name == "prop":
+            assert args[1] in args[0].bl_rna.properties, args
+        if name == "operator":
+            rna = getattr(bpy.ops.shotlock, args[0].split(".")[1]).get_rna_type()
+            self.said.append(f"[{kwargs.get('text', rna.name) or rna.identifier}]")
+            return SimpleNamespace(**{key: None for key in rna.properties.keys()})  # noqa: SIM118
+        if "text" in kwargs:
+            self.said.append(kwargs["text"])
+        return Layout(self.said)
+
+
+def context(scene, space="VIEW_3D", width=300):
+    area = SimpleNamespace(type=space)
+    return SimpleNamespace(
+        scene=scene, view_layer=scene.view_layers[0], area=area, region=SimpleNamespace(width=width),
+        preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=1.0)), sequencer_scene=scene)
+
+
+def drawn(panel, where) -> list[str]:
+    layout = Layout()
+    panel.draw(SimpleNamespace(layout=layout), where)
+    return layout.said
+
+
+def text(said) -> str:
+    return " ".join(said)
+
+
+@pytest.fixture
+def shot(shotlock):
+    from shotlock.panels import shot
+
+    return shot
+
+
+@pytest.fixture
+def session(shotlock):
+    from shotlock.operators import session
+
+    yield session
+    session.jobs.clear()
+
+
+def job_of(session, scene, **values):
+    from shotlock.operators.plan import plan
+
+    scene.shotlock.prompt = "rain"
+    origin = session.Origin(bpy.data.filepath, scene.name, scene.session_uid, session._opened)
+    job = session.Job(plan=plan(scene), shot="Cam A", folder=Path("/nowhere"), origin=origin, **values)
+    session.jobs.append(job)
+    return job
+
+
+def test_a_fresh_scene_is_told_what_it_lacks(scene, shot):
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(scene)))
+    assert "[Generate]" in said and "has no camera" in said
+
+
+def test_a_ready_shot_shows_its_size_and_length(saved, shot, monkeypatch):
+    monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", __file__)
+    saved.shotlock.prompt, saved.shotlock.width = "rain", 96
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))
+    assert "96 x 64 px · 5 frames" in said and "[Install Engine]" not in said and "prompt is empty" not in said
+
+
+def test_without_an_engine_it_can_be_installed_from_here(saved, shot, monkeypatch):
+    monkeypatch.delenv("SHOTLOCK_ENGINE_PYTHON", raising=False)
+    saved.shotlock.prompt = "rain"
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))
+    assert "The engine is not installed yet" in said and "[Install Engine]" in said
+
+
+def test_progress_takes_the_place_of_generate(saved, shot, session):
+    job_of(session, saved, state="running", phase="Sampling", step=3, steps=8, eta=40.0)
+    said = text(drawn(shot.SHOTLOCK_PT_shot_sequencer, context(saved, "SEQUENCE_EDITOR")))
+    assert "Sampling 3/8 · 40 s left" in said and "[Generate]" not in said
+
+
+def test_the_status_bar_has_one_item_while_there_is_a_job(saved, session):
+    from shotlock.panels import status
+
+    idle, busy = Layout(), Layout()
+    status.draw(SimpleNamespace(layout=idle), context(saved))
+    job_of(session, saved, state="running", phase="Sampling", step=1, steps=4, eta=300.0)
+    status.draw(SimpleNamespace(layout=busy), context(saved))
+    assert idle.said == [] and busy.said[0] == "Cam A: Sampling 1/4 · 5 min left"
+
+
+@pytest.mark.parametrize(("values", "expected"), [
+    ({"state": "done", "placed": True, "report": {"verdict": "follows within 0.3 deg, 0.9 % · 31 dB", "follows": True}},
+     "Follows within 0.3 deg, 0.9 % · 31 dB"),
+    ({"state": "failed", "error": "the engine stopped"}, "[Resume]"),
+    ({"state": "cancelled"}, "The shot was cancelled"),
+    ({"state": "done", "placed": True, "warnings": ["The preview range is not used"]}, "The preview range is not used"),
+])
+def test_every_end_is_told(saved, shot, session, values, expected):
+    job_of(session, saved, **values)
+    assert expected in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=900)))
+
+
+def test_a_take_without_its_scene_is_offered(saved, shot, session):
+    job = job_of(session, saved, state="done")
+    job.origin = session.Origin("/other.blend", "Elsewhere", 1, -1)
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=900)))
+    assert "its scene Elsewhere is not open" in said and "[Place It Here]" in said
+
+
+def strip_of_a_take(scene, tmp_path):
+    from shotlock.operators import compat
+
+    (tmp_path / "take_001" / "frames").mkdir(parents=True)
+    (tmp_path / "take_001" / "report.json").write_text('{"verdict": "follows within 1 deg", "follows": true}')
+    strip = compat.add_image_strip(scene, "x", [str(tmp_path / "take_001" / "frames" / "000001.png")], 1, 1)
+    strip.shotlock.job, strip.shotlock.shot, strip.shotlock.take = str(tmp_path / "take_001"), "Cam A", 1
+    compat.select_only(scene, strip)
+    return strip
+
+
+def test_what_bites_later_is_said(saved, shot, tmp_path):
+    strip_of_a_take(saved, tmp_path)
+    saved.view_settings.view_transform = "AgX"
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=900)))
+    assert "F12 renders this scene's strips, not its 3D view" in said
+    assert "[Match Strips to View]" in said and "[Set View to Standard]" in said
+    saved.render.use_sequencer = False
+    assert "F12" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))
+
+
+def test_the_takes_panel_shows_what_it_was_made_with(saved, tmp_path):
+    from shotlock.panels import take
+
+    where = context(saved, "SEQUENCE_EDITOR")
+    assert not take.SHOTLOCK_PT_take.poll(where)
+    strip_of_a_take(saved, tmp_path)
+    assert take.SHOTLOCK_PT_take.poll(where)
+    said = text(drawn(take.SHOTLOCK_PT_take, where))
+    assert "Cam A · take 1" in said and "Follows within 1 deg" in said and "[Use These Settings]" in said
+
+
+def test_settings_and_preferences_draw(saved, shot):
+    from shotlock.operators import properties
+    from shotlock.panels import preferences
+
+    drawn(shot.SHOTLOCK_PT_settings_view3d, context(saved))
+    layout = Layout()
+    values = SimpleNamespace(layout=layout, bl_rna=properties.ShotlockPreferences.bl_rna)
+    preferences.draw(values, context(saved))
+    assert "[Install Engine]" in text(layout.said)
+
+
+def test_sentences_fit_the_region(saved):
+    from shotlock.panels import words
+
+    layout = Layout()
+    words.sentence(layout, context(saved, width=200), "a fairly long sentence that no narrow panel holds in one line")
+    assert len(layout.said) > 1 and all(len(line) <= 25 for line in layout.said)
