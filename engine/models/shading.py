@@ -42,6 +42,7 @@ SNOW = (0.88, 0.90, 0.95)
 NO_CLOUD_BELOW = 0.02  # of the ray's height
 NIGHT = 0.06  # zenith below which stars show
 CLOUD_SIZES = (1.2, 3.7)
+STARS_ACROSS, STAR_SHARE = 250, 0.0012  # cells of the sky per radian, and how many hold a star
 
 Look = dict[str, Tensor]  # name -> (B, 1, size, 1, 1)
 
@@ -78,12 +79,12 @@ def clouds(ray: Tensor, look: Look) -> Tensor:
     cover = cover * ((up - NO_CLOUD_BELOW) * 8).clamp(0, 1)
     cloud = look["horizon"] * 0.75 + look["zenith"] * 0.2 + look["sun"] * 0.12
     gain = torch.log(cloud / (look["zenith"] + (look["horizon"] - look["zenith"]) * 0.3)).clamp(-1.2, 1.5)
-    cells = (turned * 90).floor()
+    cells = (turned * STARS_ACROSS).floor()
     spark = torch.remainder(
         torch.sin(cells[:, :, :1] * 12.9 + cells[:, :, 1:2] * 78.2 + cells[:, :, 2:] * 37.7) * 4375.5, 1
     )
     dark = look["zenith"].mean(2, keepdim=True) < NIGHT
-    star = (spark > 0.994) & (up > 0.05) & (cover < 0.2) & dark
+    star = (spark > 1 - STAR_SHARE) & (up > 0.05) & (cover < 0.2) & dark
     return cover * gain + star * 3.0
 
 
