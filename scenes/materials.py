@@ -21,7 +21,7 @@ def brick(name: str, light: str = "#b4644a", dark: str = "#8a4232", mortar: str 
     made, t = material(name)
     uv = t.coordinates()
     wall = t.brick(uv, 0.42, 0.15, light, dark, mortar, 0.012)
-    stains = t.ramp(t.noise(uv, 0.7, 4), (0.3, (0.62, 0.6, 0.6)), (0.65, (1.08, 1.05, 1.0)))
+    stains = t.ramp(t.noise(uv, 0.7, 2), (0.3, (0.62, 0.6, 0.6)), (0.65, (1.08, 1.05, 1.0)))
     t.surface(Base_Color=t.mix(1.0, wall.outputs["Color"], stains, "MULTIPLY"), Roughness=0.9)
     return made
 
@@ -31,7 +31,7 @@ def plaster(name: str, colour: str) -> bpy.types.Material:
     made, t = material(name)
     base = hexa(colour)
     uv = t.coordinates()
-    clouds = t.ramp(t.noise(uv, 0.9, 5, 0.62), (0.32, scaled(base, 0.62)), (0.5, base), (0.7, scaled(base, 1.12)))
+    clouds = t.ramp(t.noise(uv, 0.9, 3, 0.62), (0.32, scaled(base, 0.62)), (0.5, base), (0.7, scaled(base, 1.12)))
     damp = t.ramp(t.axis(uv, "Y"), (0.0, (0.55, 0.52, 0.48)), (0.9, (1.0, 1.0, 1.0)))
     t.surface(Base_Color=t.mix(0.75, clouds, t.mix(1.0, clouds, damp, "MULTIPLY")), Roughness=0.92)
     return made
@@ -42,7 +42,7 @@ def wood(name: str, colour: str, board: float = 0.0) -> bpy.types.Material:
     made, t = material(name)
     base = hexa(colour)
     uv = t.coordinates()
-    grain = t.noise(t.coordinates(scale=(14.0, 1.1, 1.0)), 1.6, 5, 0.65)
+    grain = t.noise(t.coordinates(scale=(14.0, 1.1, 1.0)), 1.6, 3, 0.65)
     tone = t.ramp(grain, (0.28, scaled(base, 0.55)), (0.5, base), (0.75, scaled(base, 1.25)))
     if board:
         boards = t.brick(uv, board, 400.0, (1.0, 1.0, 1.0), (0.72, 0.7, 0.68), (0.16, 0.13, 0.1), 0.008, offset=0.0)
@@ -58,7 +58,7 @@ def planks(name: str, colour: str) -> bpy.types.Material:
     turned = t.coordinates(rotation=(0.0, 0.0, 1.5707963))
     boards = t.brick(turned, 1.7, 0.17, scaled(base, 1.15), scaled(base, 0.7), scaled(base, 0.12), 0.006, offset=0.37)
     grain = t.ramp(
-        t.noise(t.coordinates(scale=(16.0, 1.2, 1.0)), 2.0, 5, 0.6), (0.3, (0.62, 0.56, 0.5)), (0.62, (1.1, 1.08, 1.05))
+        t.noise(t.coordinates(scale=(16.0, 1.2, 1.0)), 2.0, 3, 0.6), (0.3, (0.62, 0.56, 0.5)), (0.62, (1.1, 1.08, 1.05))
     )
     t.surface(Base_Color=t.mix(0.85, boards.outputs["Color"], t.mix(1.0, boards.outputs["Color"], grain, "MULTIPLY")))
     t.surface(Roughness=0.38)
@@ -72,7 +72,7 @@ def tiles(name: str, light: str, dark: str) -> bpy.types.Material:
     courses = t.brick(uv, 0.34, 0.3, light, dark, scaled(hexa(dark), 0.35), 0.012)
     rise = t.math("FRACT", t.math("DIVIDE", t.axis(uv, "Y"), 0.3))
     shade = t.ramp(rise, (0.0, (0.95, 0.95, 0.95)), (0.7, (1.0, 1.0, 1.0)), (1.0, (0.45, 0.43, 0.42)))
-    moss = t.ramp(t.noise(uv, 0.8, 5, 0.65), (0.5, (1.0, 1.0, 1.0)), (0.72, (0.62, 0.7, 0.5)))
+    moss = t.ramp(t.noise(uv, 0.8, 2, 0.6), (0.5, (1.0, 1.0, 1.0)), (0.72, (0.62, 0.7, 0.5)))
     toned = t.mix(1.0, courses.outputs["Color"], shade, "MULTIPLY")
     t.surface(Base_Color=t.mix(1.0, toned, moss, "MULTIPLY"), Roughness=0.85)
     return made
@@ -86,7 +86,7 @@ def stones(name: str, light: str, dark: str, joint: str, size: float, stretch: f
     tone = t.ramp(cell, (0.0, dark), (1.0, light))
     edge = t.voronoi(vector, 1 / size, "DISTANCE_TO_EDGE")
     inside = t.ramp(edge, (0.02, (0.0, 0.0, 0.0)), (0.12, (1.0, 1.0, 1.0)))
-    wear = t.ramp(t.noise(vector, 0.35, 3), (0.35, (0.75, 0.73, 0.7)), (0.65, (1.1, 1.1, 1.1)))
+    wear = t.ramp(t.noise(vector, 0.35, 1), (0.35, (0.75, 0.73, 0.7)), (0.65, (1.1, 1.1, 1.1)))
     t.surface(Base_Color=t.mix(1.0, t.mix(inside, joint, tone), wear, "MULTIPLY"), Roughness=0.8)
     return made
 
@@ -94,8 +94,8 @@ def stones(name: str, light: str, dark: str, joint: str, size: float, stretch: f
 def grass(name: str = "Grass") -> bpy.types.Material:
     made, t = material(name)
     where = t.coordinates("Object")
-    patches = t.ramp(t.noise(where, 0.16, 4), (0.34, "#3f5c26"), (0.5, "#6b8a3a"), (0.68, "#a39b55"))
-    blades = t.ramp(t.noise(where, 5.0, 3, 0.7), (0.3, (0.55, 0.58, 0.5)), (0.66, (1.2, 1.18, 1.05)))
+    patches = t.ramp(t.noise(where, 0.16, 2), (0.34, "#3f5c26"), (0.5, "#6b8a3a"), (0.68, "#a39b55"))
+    blades = t.ramp(t.noise(where, 5.0, 2, 0.7), (0.3, (0.55, 0.58, 0.5)), (0.66, (1.2, 1.18, 1.05)))
     t.surface(Base_Color=t.mix(1.0, patches, blades, "MULTIPLY"), Roughness=0.95)
     return made
 
@@ -111,14 +111,14 @@ def leaves(name: str, dark: str, middle: str, light: str, scale: float = 4.0) ->
 def rock(name: str, light: str, dark: str, scale: float = 0.3) -> bpy.types.Material:
     made, t = material(name)
     where = t.coordinates("Object", scale=(1.0, 1.0, 2.4))
-    t.surface(Base_Color=t.ramp(t.noise(where, scale, 8, 0.65), (0.3, dark), (0.7, light)), Roughness=0.95)
+    t.surface(Base_Color=t.ramp(t.noise(where, scale, 4, 0.65), (0.3, dark), (0.7, light)), Roughness=0.95)
     return made
 
 
 def water(name: str = "Sea") -> bpy.types.Material:
     made, t = material(name)
     where = t.coordinates("Object", scale=(1.0, 2.2, 1.0))
-    swell = t.noise(where, 0.25, 4, 0.6)
+    swell = t.noise(where, 0.25, 2, 0.6)
     t.surface(Base_Color=t.ramp(swell, (0.35, "#17414f"), (0.62, "#2f7583"), (0.75, "#7fb4b4")), Roughness=0.12)
     return made
 
@@ -200,7 +200,7 @@ def painting(name: str, seed: float, sky: str, far: str, near: str) -> bpy.types
     """A landscape in oil: bands of sky, hills and field with a wavering edge."""
     made, t = material(name)
     uv = t.coordinates()
-    brush = t.math("MULTIPLY", t.noise(uv, 2.3 + seed, 6), 0.5)
+    brush = t.math("MULTIPLY", t.noise(uv, 2.3 + seed, 3), 0.5)
     height = t.math("ADD", t.axis(uv, "Y"), t.math("ADD", brush, 0.27))
     bands = t.ramp(
         height, (0.0, near), (0.3, far), (0.48, scaled(hexa(far), 1.6)), (0.52, sky), (1.0, scaled(hexa(sky), 0.6))
