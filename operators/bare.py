@@ -6,12 +6,14 @@ What is kept as it stands: visibility, holdouts, view-layer overrides, render-le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import bpy
+import numpy as np
 from mathutils import Matrix
 
+from . import compat
 from .cameras import blender_matrix, lens_of, remapped
 
 SURFACES = {"MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "POINTCLOUD"}
@@ -164,14 +166,26 @@ def new_camera(scene: bpy.types.Scene) -> bpy.types.Object:
 
 def keyframe(camera: bpy.types.Object, scene: bpy.types.Scene, frames: Sequence[int], poses: Sequence[Any]) -> None:
     """One key per frame, at the time at which the renderer reads it; it never looks between them."""
+    times = np.array([remapped(scene, frame) for frame in frames])
+    values = np.array([[*location, *rotation] for location, rotation in _turns(poses)])
+    for channel in ("location", "rotation_quaternion"):
+        camera.keyframe_insert(channel, frame=times[0])
+    for curve in compat.fcurves(camera):  # all at once: inserting them one by one takes quadratic time
+        column = curve.array_index + (3 if curve.data_path == "rotation_quaternion" else 0)
+        curve.keyframe_points.add(len(times) - 1)
+        curve.keyframe_points.foreach_set("co", np.stack([times, values[:, column]], 1).astype(np.float32).ravel())
+        curve.update()
+
+
+def _turns(poses: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Location and rotation; of the two quaternions of a rotation, the one nearer to the frame before."""
     previous = None
-    for frame, c2w in zip(frames, poses, strict=True):
-        location, rotation, _ = Matrix(blender_matrix(c2w).tolist()).decompose()
+    for c2w in poses:
+        location, rotation, _ = Matrix(blender_matrix(c2w)).decompose()
         if previous is not None:
             rotation.make_compatible(previous)
-        camera.location, camera.rotation_quaternion, previous = location, rotation, rotation
-        for channel in ("location", "rotation_quaternion"):
-            camera.keyframe_insert(channel, frame=remapped(scene, frame))
+        yield location, rotation
+        previous = rotation
 
 
 def aim(scene: bpy.types.Scene, camera: bpy.types.Object, K: Any, size: tuple[int, int],

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
 from ..engine import job
 from . import passes
@@ -53,6 +54,7 @@ class Capture:
         """Saves the copy and starts the background Blender."""
         state = self.folder / "state"
         state.mkdir(parents=True, exist_ok=True)
+        need_room(self.plan, self.folder)
         for old in (RESULT, COPY):
             (state / old).unlink(missing_ok=True)
         began = time.monotonic()
@@ -169,6 +171,14 @@ def described(plan: Plan, folder: Path, told: dict[str, Any]) -> job.Job:
 def own_version() -> str:
     manifest = Path(__file__).resolve().parents[1] / "blender_manifest.toml"
     return tomllib.loads(manifest.read_text(encoding="utf-8"))["version"] if manifest.exists() else ""
+
+
+def need_room(plan: Plan, folder: Path) -> None:
+    """Raises job.DiskFull before anything is saved where the passes will not fit."""
+    per_pixel = sum(np.dtype(kind.dtype).itemsize * kind.channels for kind in job.PASSES.values())
+    size = per_pixel * len(plan.frames) * plan.size[0] * plan.size[1]
+    if shutil.disk_usage(folder).free < size:
+        raise job.disk_full(folder / "passes", size)
 
 
 # --- the child ----------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def film(folder: Path, order: dict[str, Any], say: Callable[..., None]) -> None:
     plan = Plan.from_dict(order["plan"])
     scene = bpy.data.scenes[plan.scene]
     layer = scene.view_layers[plan.view_layer]
-    warnings = lacking.warnings(scene, order["addons"])
+    warnings = lacking.warnings(scene, order)
     path = read_cameras(scene, layer, plan)
     warnings += lacking.drivers()
     job.write_camera(folder, path.c2w, path.K, np.array(plan.frames))

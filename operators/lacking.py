@@ -24,10 +24,12 @@ def enable_addons(names: Iterable[str]) -> None:
                 addon_utils.enable(name, default_set=True)
 
 
-def warnings(scene: bpy.types.Scene, addons: Iterable[str]) -> list[str]:
-    missing = [name for name in addons if name not in bpy.context.preferences.addons]
+def warnings(scene: bpy.types.Scene, order: dict[str, Any]) -> list[str]:
+    missing = [name for name in order["addons"] if name not in bpy.context.preferences.addons]
+    blocked = [] if order["trusted"] else ["allow them by reloading the file with Trusted Source"]
     things = list(scene.objects)
     found = (
+        (blocked, "Python scripts of this file are blocked, and were in the capture: {}"),
         (missing, "The background Blender lacks add-ons that are enabled here: {}"),
         (_missing(bpy.data.libraries), "Linked libraries are missing: {}"),
         (_missing_images(), "Image files are missing: {}"),

@@ -1,0 +1,243 @@
+"""A capture as the artist lives through it: their file stays as it was, scripts keep their trust, cancel is at once,
+what goes wrong is said, and nothing is left running or lying about."""
+
+import importlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy")
+
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
+SKIPPED = {"rna_type", "session_uid", "bl_rna", "original", "is_evaluated", "is_runtime_data", "depsgraph"}
+
+
+@pytest.fixture
+def tools():
+    spec = importlib.util.spec_from_file_location("shotlock_tests_film", SUPPORT / "film.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def told(owner, depth=3):
+    """Every property of a data-block or of what hangs on it, as nested plain values."""
+    if owner is None or depth == 0:
+        return repr(owner) if owner is None else getattr(owner, "name", str(type(owner)))
+    found = {}
+    for prop in owner.bl_rna.properties:
+        name = prop.identifier
+        if name in SKIPPED:
+            continue
+        try:
+            value = getattr(owner, name)
+        except (AttributeError, RuntimeError, ReferenceError):
+            continue
+        if prop.type == "POINTER":
+            is_block = isinstance(value, bpy.types.ID) and value is not owner
+            found[name] = value.name if is_block else told(value, depth - 1)
+        elif prop.type == "COLLECTION":
+            found[name] = [told(item, depth - 1) for item in list(value)[:50]]
+        else:
+            found[name] = repr(value[:] if getattr(prop, "is_array", False) else value)
+    return found
+
+
+def state():
+    """The whole file and the window's state as text."""
+    blocks = {}
+    for collection in ("scenes", "objects", "cameras", "meshes", "materials", "worlds", "lights", "collections",
+                       "node_groups", "actions", "images", "libraries", "texts"):  # windows can't be walked safely
+        blocks[collection] = {block.name: told(block) for block in getattr(bpy.data, collection)}
+    window = bpy.context.window
+    rest = {"file": bpy.data.filepath, "dirty": bpy.data.is_dirty, "scene": window.scene.name,
+            "layer": window.view_layer.name,
+            "selected": sorted(o.name for o in bpy.context.scene.objects if o.select_get()),
+            "active": getattr(bpy.context.view_layer.objects.active, "name", None)}
+    return json.dumps([blocks, rest], sort_keys=True, default=str)
+
+
+# The artist's file
+
+
+def test_the_file_stays_as_it_was(saved, tools, tmp_path):
+    """Row 36: data, frame, selection, engine, passes, output folder, name and unsaved-changes mark."""
+    saved.frame_set(3)
+    saved.render.filepath = str(tmp_path / "renders" / "film_")
+    bpy.data.objects["Box"].select_set(True)
+    bpy.context.view_layer.objects.active = bpy.data.objects["Box"]
+    saved.shotlock.prompt, saved.shotlock.width = "a test", 96
+    on_disk, before = Path(bpy.data.filepath).read_bytes(), state()
+    listed = sorted(p.name for p in tmp_path.iterdir())
+    made = tools.film(tmp_path / "job", saved)
+    assert state() == before
+    assert Path(bpy.data.filepath).read_bytes() == on_disk
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*listed, "job"])
+    assert sorted(p.name for p in made.folder.iterdir()) == ["camera.npz", "job.json", "objects.npz", "passes", "state"]
+    assert not list((made.folder / "state").iterdir())
+
+
+def test_unsaved_changes_are_captured(saved, tools, tmp_path):
+    """The shot is what the artist sees, not what lies on the disk."""
+    saved.frame_end = 1
+    bpy.data.objects["Box"].location.x = 50
+    made = tools.film(tmp_path / "job", saved)
+    assert not made.covered("Box").any()
+
+
+def test_relative_pictures_are_found_from_the_copy(saved, tools, tmp_path):
+    """`//` means the artist's folder, not the copy's."""
+    picture = bpy.data.images.new("Red", 8, 8)
+    picture.pixels.foreach_set(np.tile(np.array([1, 0, 0, 1], np.float32), 64))
+    picture.filepath_raw, picture.file_format = str(tmp_path / "red.png"), "PNG"
+    picture.save()
+    picture.source, picture.filepath = "FILE", "//red.png"
+    made = bpy.data.materials["Red paint"]
+    node = made.node_tree.nodes.new("ShaderNodeTexImage")
+    node.image = picture
+    made.node_tree.links.new(node.outputs[0], made.node_tree.nodes["Principled BSDF"].inputs["Base Color"])
+    bpy.data.objects["Floor"].data.materials.append(made)
+    saved.frame_end = 1
+    taken = tools.film(tmp_path / "deep" / "job", saved)
+    floor = taken.base[0][taken.covered("Floor")].astype(float).mean(0)
+    assert floor[0] > 200 and floor[1] < 150, floor
+    assert not taken.capture.warnings
+
+
+# Trust and what is lacking
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_python_drivers_have_the_artists_trust(saved, tools, tmp_path, trusted):
+    """A scripted driver runs in the background where the artist allowed it, and is blocked where they did not."""
+    driver = bpy.data.objects["Box"].driver_add("location", 0).driver
+    driver.type, driver.expression = "SCRIPTED", "max([x for x in (50.0, 1.0)])"  # no simple expression: Python
+    saved.frame_end = 1
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath, use_scripts=trusted)
+    bpy.context.view_layer.update()
+    made = tools.film(tmp_path / "job", bpy.context.scene)
+    assert made.covered("Box").any() != trusted
+    assert any("scripts" in warning for warning in made.capture.warnings) != trusted
+
+
+def test_the_child_gets_no_more_trust_than_the_artist(tmp_path, shotlock):
+    capture = importlib.import_module("shotlock.operators.capture")
+    if bpy.app.binary_path:
+        assert "--disable-autoexec" in capture.command(tmp_path, trusted=False)
+    assert not any(";" in part for part in capture.command(tmp_path, trusted=True)[:-1])
+
+
+def test_what_is_lacking_is_named(tiny, tools, tmp_path, monkeypatch):
+    """A driver that fails, a picture and an add-on that are not there: each by its name, and in job.json."""
+    capture = importlib.import_module("shotlock.operators.capture")
+    monkeypatch.setattr(capture, "enabled_addons", lambda: ["an_addon_from_elsewhere"])
+    bpy.data.objects["Box"].driver_add("scale", 2).driver.expression = "nonsense + 1"
+    picture = bpy.data.images.new("Lost", 8, 8)
+    picture.source, picture.filepath, picture.use_fake_user = "FILE", str(tmp_path / "lost.png"), True
+    tiny.frame_end = 1
+    made = tools.film(tmp_path / "job", tiny)
+    said = " | ".join(made.capture.warnings)
+    assert "an_addon_from_elsewhere" in said and "lost.png" in said and "Box (scale)" in said
+    assert made.job.scene["warnings"] == made.capture.warnings
+
+
+# Progress and ends
+
+
+def test_progress_counts_the_frames(tiny, tools, tmp_path):
+    capture = tools.shoot(tmp_path, tiny)
+    seen = []
+    while news := capture.tick():
+        seen.append(news["done"])
+        time.sleep(0.01)
+    assert seen == sorted(seen) and seen[-1] == 5 and capture.state == "done"
+    assert 0 < capture.saved_seconds < 5
+    assert capture.tick() is None
+
+
+def test_cancel_is_at_once_and_leaves_nothing(tiny, tools, tmp_path):
+    tiny.frame_end = 500
+    capture = tools.shoot(tmp_path, tiny)
+    while capture.tick() and capture.done < 2:
+        time.sleep(0.01)
+    child, scratch = capture._process.pid, capture._scratch
+    began = time.monotonic()
+    capture.cancel()
+    assert time.monotonic() - began < 1
+    assert capture.state == "cancelled" and capture.tick() is None
+    assert not Path(f"/proc/{child}").exists() and not scratch.exists()
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "camera.npz"]
+    capture.cancel()
+    assert capture.state == "cancelled"
+
+
+def test_a_killed_child_is_a_failure_with_a_reason(tiny, tools, tmp_path):
+    tiny.frame_end = 500
+    capture = tools.shoot(tmp_path, tiny)
+    while capture.tick() and capture.done < 1:
+        time.sleep(0.01)
+    os.kill(capture._process.pid, signal.SIGKILL)
+    capture.wait()
+    assert capture.state == "failed" and "ended" in capture.error and "500 frames" in capture.error
+    assert not list(tmp_path.rglob("*.part")) and not (tmp_path / "job.json").exists()
+
+
+def test_an_error_in_the_child_is_one_sentence(tiny, tools, tmp_path):
+    """The camera was mirrored by its driver only where the shot begins: known when it is evaluated."""
+    tiny.frame_end = 2
+    tiny.camera.driver_add("scale", 0).driver.expression = "-1 if frame == 2 else 1"
+    capture = tools.shoot(tmp_path, tiny)
+    capture.wait()
+    assert capture.state == "failed" and "mirrored" in capture.error and "\n" not in capture.error
+
+
+def test_a_full_disk_is_said_before_anything_is_written(tiny, tools, tmp_path):
+    """The arrays' size is known: it is asked for beforehand."""
+    tiny.frame_end = 90_000
+    with pytest.raises(OSError, match="bytes and"):
+        tools.shoot(tmp_path, tiny, width=4096)
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_long_shots_start_soon(tiny, tools, tmp_path):
+    """Ten thousand cameras are read and baked in seconds, not in the square of that."""
+    tiny.frame_end = 10_000
+    capture = tools.shoot(tmp_path, tiny)
+    while capture.tick() and capture.done < 2:
+        time.sleep(0.05)
+    capture.cancel()
+    assert len(np.load(tmp_path / "camera.npz")["frames"]) == 10_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a parent that can be killed")
+def test_no_orphan_when_blender_dies(tiny, tools, tmp_path):
+    """The artist's Blender is killed in mid-capture: its background Blender leaves by itself."""
+    tiny.frame_end = 2000
+    capture_module = importlib.import_module("shotlock.operators.capture")
+    real = tools.shoot(tmp_path / "first", tiny)  # writes the copy and the order
+    while real.tick() and real.done < 1:
+        time.sleep(0.01)
+    line = capture_module.command(tmp_path / "first", True)
+    parent = subprocess.Popen([sys.executable, "-c", "import subprocess, sys, time\np = subprocess.Popen(sys.argv[1:], "
+                               "stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)\nprint(p.pid, flush=True)\n"
+                               "time.sleep(600)", *line], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    time.sleep(3)
+    assert Path(f"/proc/{child}").exists()
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    real.cancel()
+    assert not Path(f"/proc/{child}").exists()
