@@ -68,9 +68,7 @@ def active_strip(context: bpy.types.Context) -> Any | None:
 
 def sequencer_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
     """The scene whose strips the sequencer shows: the workspace's own from 5.0 on, where it may be None."""
-    if hasattr(bpy.types.WorkSpace, "sequencer_scene") or hasattr(context, "sequencer_scene"):
-        return getattr(context, "sequencer_scene", None) or context.scene
-    return context.scene
+    return getattr(context, "sequencer_scene", None) or context.scene
 
 
 def show_in_sequencer(scene: bpy.types.Scene) -> None:
@@ -78,6 +76,11 @@ def show_in_sequencer(scene: bpy.types.Scene) -> None:
     for screen_owner in bpy.data.workspaces:
         if hasattr(screen_owner, "sequencer_scene") and screen_owner.sequencer_scene is None:
             screen_owner.sequencer_scene = scene
+
+
+def sequencer_is_empty(context: bpy.types.Context) -> bool:
+    """Whether the sequencer shows nothing at all because its workspace names no scene (5.0 on)."""
+    return getattr(context.workspace, "sequencer_scene", context.scene) is None
 
 
 def colour_spaces(strip: Any) -> list[str]:

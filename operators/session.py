@@ -338,6 +338,7 @@ def _after_save(target: str = "", *_: Any) -> None:
         if job.origin.opened == _opened:
             job.origin = Origin(bpy.data.filepath, job.origin.scene, job.origin.uid, _opened)
     if takes.homeless():
+        redraw()
         _offer_moving()
 
 

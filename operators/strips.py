@@ -92,7 +92,10 @@ class SHOTLOCK_OT_move_takes(bpy.types.Operator):
         return bool(bpy.data.filepath)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        return context.window_manager.invoke_confirm(self, event)
+        return context.window_manager.invoke_confirm(
+            self, event, title="Move takes beside the file?", confirm_text="Move",
+            message="They were made before it was saved, and lie in your data folder",
+        )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
@@ -102,6 +105,21 @@ class SHOTLOCK_OT_move_takes(bpy.types.Operator):
             return {"CANCELLED"}
         compat.push_undo("Move takes")
         self.report({"INFO"}, f"Takes moved: {len(moved)}. Save the file to keep their new place")
+        return {"FINISHED"}
+
+
+class SHOTLOCK_OT_show_strips(bpy.types.Operator):
+    bl_idname = "shotlock.show_strips"
+    bl_label = "Show This Scene's Strips"
+    bl_description = "Have the sequencer of this workspace show the strips of this scene"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return compat.sequencer_is_empty(context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        compat.show_in_sequencer(context.scene)
         return {"FINISHED"}
 
 
@@ -128,7 +146,10 @@ class SHOTLOCK_OT_show_as_generated(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        return context.window_manager.invoke_confirm(self, event)
+        return context.window_manager.invoke_confirm(
+            self, event, title="Set this scene's view to Standard?", confirm_text="Set to Standard",
+            message="Its renders of the 3D view will look different, too",
+        )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         colours.show_as_generated(compat.sequencer_scene(context))
@@ -136,8 +157,8 @@ class SHOTLOCK_OT_show_as_generated(bpy.types.Operator):
 
 
 CLASSES = (
-    SHOTLOCK_OT_place_take, SHOTLOCK_OT_redo, SHOTLOCK_OT_reveal, SHOTLOCK_OT_move_takes, SHOTLOCK_OT_match_view,
-    SHOTLOCK_OT_show_as_generated,
+    SHOTLOCK_OT_place_take, SHOTLOCK_OT_redo, SHOTLOCK_OT_reveal, SHOTLOCK_OT_move_takes, SHOTLOCK_OT_show_strips,
+    SHOTLOCK_OT_match_view, SHOTLOCK_OT_show_as_generated,
 )
 
 

@@ -122,15 +122,23 @@ def draw_notes(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     if scene.render.use_sequencer and len(compat.strips(scene)):
         words.sentence(layout, context, "F12 renders this scene's strips, not its 3D view", icon="INFO")
         layout.prop(scene.render, "use_sequencer", text="Render the Strips")
-    shown = compat.sequencer_scene(context) if context.area.type == "SEQUENCE_EDITOR" else scene
-    if shown not in (scene, None):
-        text = words.tr_("The strip will be placed in {}; this sequencer shows {}").format(scene.name, shown.name)
-        words.sentence(layout, context, text, icon="INFO")
+    if context.area.type == "SEQUENCE_EDITOR":
+        draw_shown_scene(layout, context)
     if takes.strips_in(scene):
         draw_colours(layout, context, scene)
     if bpy.data.filepath and takes.homeless():
         words.sentence(layout, context, "Takes made before the file was saved lie outside its folder", icon="INFO")
         layout.operator("shotlock.move_takes", icon="FILE_FOLDER")
+
+
+def draw_shown_scene(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """From 5.0 on a sequencer may show another scene than the one that is filmed, or none."""
+    scene, shown = context.scene, compat.sequencer_scene(context)
+    if compat.sequencer_is_empty(context):
+        layout.operator("shotlock.show_strips", icon="SEQUENCE")
+    elif shown not in (scene, None):
+        text = words.tr_("The strip will be placed in {}; this sequencer shows {}").format(scene.name, shown.name)
+        words.sentence(layout, context, text, icon="INFO")
 
 
 def draw_colours(layout: bpy.types.UILayout, context: bpy.types.Context, scene: bpy.types.Scene) -> None:

@@ -41,9 +41,11 @@ class Layout:
 
 def context(scene, space="VIEW_3D", width=300):
     area = SimpleNamespace(type=space)
+    workspace = SimpleNamespace(sequencer_scene=scene) if bpy.app.version >= (5, 0) else SimpleNamespace()
     return SimpleNamespace(
         scene=scene, view_layer=scene.view_layers[0], area=area, region=SimpleNamespace(width=width),
-        preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=1.0)), sequencer_scene=scene)
+        preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=1.0)), sequencer_scene=scene,
+        workspace=workspace)
 
 
 def drawn(panel, where) -> list[str]:
@@ -154,6 +156,15 @@ def test_what_bites_later_is_said(saved, shot, tmp_path):
     assert "[Match Strips to View]" in said and "[Set View to Standard]" in said
     saved.render.use_sequencer = False
     assert "F12" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))
+
+
+@pytest.mark.skipif(bpy.app.version < (5, 0), reason="before 5.0 a sequencer always shows the window's scene")
+def test_a_sequencer_that_shows_another_scene_or_none(saved, shot):
+    where = context(saved, "SEQUENCE_EDITOR", width=900)
+    where.sequencer_scene = where.workspace.sequencer_scene = bpy.data.scenes.new("Edit")
+    assert "this sequencer shows Edit" in text(drawn(shot.SHOTLOCK_PT_shot_sequencer, where))
+    where.sequencer_scene = where.workspace.sequencer_scene = None
+    assert "[Show This Scene's Strips]" in text(drawn(shot.SHOTLOCK_PT_shot_sequencer, where))
 
 
 def test_the_takes_panel_shows_what_it_was_made_with(saved, tmp_path):
