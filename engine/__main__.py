@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +39,26 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from .worker import attempt, private_stdout
-    out, stop = private_stdout(), threading.Event()
-    for name in ("SIGINT", "SIGTERM"):
-        signal.signal(getattr(signal, name), lambda number, _: setattr(stop, "signal", number) or stop.set())
-    outcome = attempt(chosen.folder, Ticker(), stop.is_set)
+    from .worker import TERMINATED, attempt, private_stdout
+    out, stop = private_stdout(), Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    outcome = attempt(chosen.folder, Ticker(), lambda: stop.signal != 0)
     sys.stderr.write("\n" if sys.stderr.isatty() else "")
     if outcome.kind == "done":
         out.write(json.dumps(outcome.report).encode() + b"\n")
     else:
         sys.stderr.write(outcome.reason + "\n")
-    ended = outcome.kind == "cancelled" and getattr(stop, "signal", 0) == signal.SIGTERM
-    return 143 if ended else outcome.code
+    return TERMINATED if outcome.kind == "cancelled" and stop.signal == signal.SIGTERM else outcome.code
+
+
+class Stop:
+    """A signal's handler that remembers which one came; the job sees it between two blocks."""
+
+    signal = 0
+
+    def __call__(self, number: int, _frame: Any) -> None:
+        self.signal = number
 
 
 class Ticker:
@@ -60,7 +67,7 @@ class Ticker:
     def __call__(self, news: dict[str, Any]) -> None:
         if "phase" in news:
             eta = f", {news['eta']:.0f} s left" if news.get("eta") else ""
-            text = f"{news['phase']} {news.get('step', 0)}/{news.get('steps', 0)}{eta}"
+            text = news["phase"] + (f" {news['step']}/{news['steps']}{eta}" if news.get("steps") else "")
             width = shutil.get_terminal_size().columns - 1
             sys.stderr.write(f"\r{text:<{width}.{width}}" if sys.stderr.isatty() else text + "\n")
             sys.stderr.flush()
