@@ -50,7 +50,7 @@ class SHOTLOCK_OT_generate(bpy.types.Operator):
     def wait(self, context: bpy.types.Context, job: session.Job) -> set[str]:
         """For scripts: a job that did not end as a strip is an error, which Blender raises in the caller."""
         session.wait(job)
-        for warning in filter(None, (*job.warnings, job.placed and colours.complaint(context.scene))):
+        for warning in filter(None, (*job.warnings, colours.complaint(context.scene) if job.placed else "")):
             self.report({"WARNING"}, warning)
         if job.placed:
             return {"FINISHED"}

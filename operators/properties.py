@@ -129,15 +129,18 @@ class ShotlockStrip(bpy.types.PropertyGroup):
     """What the take on this strip was made with; an empty job: not a strip of ours."""
 
 
+draw_preferences: Callable[["ShotlockPreferences", bpy.types.Context], None] | None = None
+"""Set by the panels, which know how; nothing here knows them."""
+
+
 class ShotlockPreferences(bpy.types.AddonPreferences):
     """Where the engine and the takes live on this machine."""
 
     bl_idname = __package__.rpartition(".")[0]
 
     def draw(self, context: bpy.types.Context) -> None:
-        from ..panels import preferences
-
-        preferences.draw(self, context)
+        if draw_preferences:
+            draw_preferences(self, context)
 
 
 def preferences() -> ShotlockPreferences | None:

@@ -4,9 +4,9 @@ from types import ModuleType
 
 
 def rooms() -> list[ModuleType]:
-    from . import pictures, shot, status, take
+    from . import pictures, preferences, shot, status, take
 
-    return [pictures, shot, take, status]
+    return [pictures, preferences, shot, take, status]
 
 
 def register() -> None:

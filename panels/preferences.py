@@ -2,7 +2,7 @@
 
 import bpy
 
-from ..operators import install
+from ..operators import install, properties
 from . import words
 
 
@@ -41,3 +41,11 @@ def draw_installation(layout: bpy.types.UILayout, context: bpy.types.Context) ->
     if latest is not None and latest.state == "failed":
         words.sentence(layout, context, latest.error, icon="ERROR")
         layout.operator("shotlock.copy_install_report", icon="COPYDOWN")
+
+
+def register() -> None:
+    properties.draw_preferences = draw
+
+
+def unregister() -> None:
+    properties.draw_preferences = None

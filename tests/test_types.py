@@ -25,6 +25,8 @@ UNKNOWABLE = (
     r'incompatible type "(Color|Matrix|Vector|Euler|Quaternion)"; expected',
     r'incompatible type "\*\*dict\[',
     r'"bpy_prop_array" is not indexable',
+    r'"(Node|NodeSocket)" has no attribute',
+    r'incompatible type "ndarray\[.*expected "Sequence\[Sequence\[float',
     r"_bpy_types\.Context",
     r"operators/compat\.py",
 )
