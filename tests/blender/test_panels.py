@@ -180,12 +180,11 @@ def test_the_takes_panel_shows_what_it_was_made_with(saved, tmp_path):
 
 def test_settings_and_preferences_draw(saved, shot):
     from shotlock.operators import properties
-    from shotlock.panels import preferences
 
     drawn(shot.SHOTLOCK_PT_settings_view3d, context(saved))
     layout = Layout()
     values = SimpleNamespace(layout=layout, bl_rna=properties.ShotlockPreferences.bl_rna)
-    preferences.draw(values, context(saved))
+    properties.ShotlockPreferences.draw(values, context(saved))
     assert "[Install Engine]" in text(layout.said)
 
 
