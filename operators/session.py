@@ -26,7 +26,7 @@ FIRST = 0.05            # seconds before the first tick: the window draws what i
 PERIOD = 0.1            # seconds between ticks in the window
 BUDGET = 0.02           # seconds that a tick may take from messages
 PAUSE = 0.02            # seconds between ticks where the caller waits
-MOST_REMEMBERED = 20    # finished jobs that the panels can still show
+MOST_REMEMBERED = 20    # jobs; the oldest that are over and told are forgotten
 
 ENDED = ("done", "failed", "cancelled")
 PHASES = {
@@ -129,8 +129,10 @@ def resume(job: Job) -> None:
 
 
 def _append(job: Job) -> None:
+    over = [other for other in jobs if other.ended and (other.placed or other.state != "done")]
+    for other in over[: max(0, len(jobs) + 1 - MOST_REMEMBERED)]:
+        jobs.remove(other)
     jobs.append(job)
-    del jobs[: max(0, len(jobs) - MOST_REMEMBERED)]
     wake()
 
 

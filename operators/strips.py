@@ -55,14 +55,32 @@ class SHOTLOCK_OT_place_take(bpy.types.Operator):
         return {"FINISHED"}
 
 
+def restore_picture(scene: bpy.types.Scene, take: takes.Take) -> None:
+    """Width and range of a take; the scene's own range is used where it gives the same frames."""
+    settings = scene.shotlock
+    if take.width:
+        settings.width = take.width
+    same = tuple(range(scene.frame_start, scene.frame_end + 1, scene.frame_step)) == take.frames
+    if not same:
+        settings.frame_start, settings.frame_end = take.frames[0], take.frames[-1]
+    settings.use_scene_range = same
+
+
 class SHOTLOCK_OT_redo(OnTake, bpy.types.Operator):
     bl_idname = "shotlock.redo"
     bl_label = "Use These Settings"
-    bl_description = "Give the scene the prompt, seed and settings that this take was made with"
+    bl_description = "Give the scene the prompt, seed, size, range and settings that this take was made with"
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        properties.copy_settings(active_take(context).shotlock, compat.sequencer_scene(context).shotlock)
+        strip, scene = active_take(context), compat.sequencer_scene(context)
+        properties.copy_settings(strip.shotlock, scene.shotlock)
+        try:
+            take = takes.read(takes.job_folder(strip))
+        except takes.TakeError as error:
+            self.report({"WARNING"}, f"Size and range are left as they are: {error}")
+            return {"FINISHED"}
+        restore_picture(scene, take)
         return {"FINISHED"}
 
 

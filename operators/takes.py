@@ -42,6 +42,7 @@ class Take:
     missing: tuple[int, ...]        # scene frame numbers whose picture is not there
     settings: dict[str, Any]
     fps: tuple[int, int]
+    width: int | None               # of the pictures, pixels; None where job.json does not tell
 
     @property
     def step(self) -> int:
@@ -74,6 +75,7 @@ def _take(folder: Path, values: dict[str, Any], frames: tuple[int, ...]) -> Take
     return Take(
         folder=folder, shot=_shot(folder), number=folders.take_number(folder), frames=frames, files=files,
         missing=missing, settings=settings, fps=tuple(values.get("fps", (24, 1))),
+        width=values["crop"][2] if "crop" in values else None,
     )
 
 

@@ -56,11 +56,12 @@ def draw_size(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 
 def draw_action(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """Generate, or what is being done instead."""
+    """What is being done, and Generate, unless it is this scene's shot that is being made."""
     job = session.current()
     if job is not None:
         draw_progress(layout, job)
-        return
+        if session.find_scene(job.origin) == context.scene:
+            return
     column = layout.column()
     column.scale_y = 1.5
     column.operator("shotlock.generate", icon="RENDER_ANIMATION")

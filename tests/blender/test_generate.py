@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -235,6 +237,45 @@ def test_saved_elsewhere_renamed_edited_and_undone_meanwhile(film, engine):
     (strip,) = strips(bpy.context.scene)
     assert strip.directory == "//../shots/Cam A/take_001/frames/"
     assert strip.shotlock.prompt == "red clay in the evening"
+
+
+def test_the_takes_folder_disappears_meanwhile(film, engine):
+    job = start(engine, film)
+    until(engine, lambda: job.state == "running" and job.phase == "Sampling")
+    shutil.rmtree(job.folder)
+    until(engine, ended(job))
+    assert job.state == "failed" and job.error and strips(film) == []
+
+
+QUIT = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+import conftest, bpy
+conftest.load_package().register()
+from shotlock.operators import session
+from shotlock.operators.plan import plan
+conftest.empty_file()
+scene = conftest.build_tiny(bpy.context.scene, frames=3)
+scene.shotlock.prompt, scene.shotlock.width = "rain", 96
+job = session.submit(scene, plan(scene))
+while not (job.state == sys.argv[2] and (job.state == "capturing" or session.client().state == "ready")):
+    session.tick()
+    time.sleep(0.02)
+print("CHILD", session.client().pid if job.state == "running" else job.capture._process.pid, flush=True)
+"""
+
+
+@pytest.mark.parametrize("state", ["capturing", "running"])
+def test_quitting_meanwhile_leaves_no_process(engine, state):
+    here = Path(__file__).parent
+    done = subprocess.run([sys.executable, "-c", QUIT, str(here), state], capture_output=True, text=True,
+                          timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    child = int(next(line for line in done.stdout.splitlines() if line.startswith("CHILD ")).split()[1])
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_disabling_the_add_on_ends_the_engine(film, engine, shotlock):

@@ -39,7 +39,8 @@ def finish(folder: Path, frames=range(1, 6), pixels=None, **values) -> Path:
     """What a finished job's folder holds, as far as a strip is concerned."""
     (folder / "frames").mkdir(parents=True)
     job = {"version": 1, "id": "a", "prompt": "rain, neon", "negative_prompt": "", "seed": 7, "steps": 3,
-           "guidance": 1.5, "control_strength": 0.5, "model": "lite", "fps": [24, 1]} | values
+           "guidance": 1.5, "control_strength": 0.5, "model": "lite", "fps": [24, 1],
+           "crop": [0, 2, 320, 180]} | values
     (folder / "job.json").write_text(json.dumps(job))
     np.savez(folder / "camera.npz", frames=np.array(list(frames)))
     for index in range(1, len(list(frames)) + 1):
@@ -288,6 +289,10 @@ def test_redo_gives_the_settings_back(saved):
     assert bpy.ops.shotlock.redo() == {"FINISHED"}
     settings = saved.shotlock
     assert (settings.prompt, settings.seed, settings.steps, settings.guidance) == ("rain, neon", 7, 3, 1.5)
+    assert (settings.width, settings.use_scene_range) == (320, True)    # the scene's own range gives the same
+    placed(saved, make(frames=range(-3, 2)))
+    bpy.ops.shotlock.redo()
+    assert (settings.frame_start, settings.frame_end, settings.use_scene_range) == (-3, 1, False)
 
 
 def test_place_take_operator(saved, tmp_path):
