@@ -27,6 +27,7 @@ class Phase:
 
     name: str
     seconds: float
+    cpu_seconds: float  # of all cores; what a busy machine does not falsify
     peak_gb: float
 
 
@@ -35,15 +36,21 @@ class Meter:
     """Looks at a process and all its children until told to stop. Linux only: it reads /proc."""
 
     pid: int
-    looks: list[tuple[float, float]] = field(default_factory=list)  # time, GB
+    looks: list[tuple[float, float, float]] = field(default_factory=list)  # time, GB, CPU seconds so far
     over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         while not self.over.wait(PERIOD):
-            self.looks.append((time.monotonic(), sum(map(memory, family(self.pid)))))
+            members = family(self.pid)
+            self.looks.append((time.monotonic(), sum(map(memory, members)), sum(map(cpu, members))))
 
     def peak(self, start: float, end: float) -> float:
-        return max((gigabytes for when, gigabytes in self.looks if start <= when < end), default=0.0)
+        return max((gigabytes for when, gigabytes, _ in self.looks if start <= when < end), default=0.0)
+
+    def worked(self, start: float, end: float) -> float:
+        """CPU seconds from the last look before the start to the last before the end."""
+        before, after = ([c for when, _, c in self.looks if when < moment] for moment in (start, end))
+        return max(after, default=0.0) - max(before, default=0.0)
 
 
 def family(pid: int) -> list[int]:
@@ -75,10 +82,21 @@ def memory(pid: int) -> float:
     return int(found.group(1)) * 1024 / 1e9 if found else 0.0
 
 
+def cpu(pid: int) -> float:
+    """CPU seconds of a process and of those of its children that have ended."""
+    try:
+        values = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, values[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 def phases(marks: list[tuple[float, str]], meter: Meter) -> list[Phase]:
     """Marks are the phases' starts; the last one ends the measurement."""
     spans = zip(marks, marks[1:])  # noqa: RUF007  pairwise hides that the last mark is an end
-    return [Phase(name, end - start, meter.peak(start, end)) for (start, name), (end, _) in spans]
+    return [
+        Phase(name, end - start, meter.worked(start, end), meter.peak(start, end)) for (start, name), (end, _) in spans
+    ]
 
 
 def measured(command: list[str], variables: dict[str, str], listen) -> tuple[Meter, int]:
@@ -155,9 +173,10 @@ def bench_scene(blend: Path | None, blender: Path, extra: list[str]) -> list[Pha
 
 
 def table(rows: list[Phase]) -> str:
-    total = Phase("whole job", sum(row.seconds for row in rows), max(row.peak_gb for row in rows))
-    lines = ["| phase | seconds | peak GB |", "|---|---|---|"]
-    lines += [f"| {row.name} | {row.seconds:.1f} | {row.peak_gb:.2f} |" for row in (*rows, total)]
+    seconds, worked = sum(row.seconds for row in rows), sum(row.cpu_seconds for row in rows)
+    total = Phase("whole job", seconds, worked, max(row.peak_gb for row in rows))
+    lines = ["| phase | seconds | CPU seconds | peak GB |", "|---|---|---|---|"]
+    lines += [f"| {r.name} | {r.seconds:.1f} | {r.cpu_seconds:.1f} | {r.peak_gb:.2f} |" for r in (*rows, total)]
     return "\n".join(lines)
 
 
@@ -180,7 +199,13 @@ def reprojection_command(arguments: list[str]) -> None:
     print(json.dumps(bench_reprojection(*arguments), indent=1))
 
 
-COMMANDS = {"job": job_command, "reprojection": reprojection_command}
+def quality_command(arguments: list[str]) -> None:
+    from .bench_quality import main as judge
+
+    judge(arguments)
+
+
+COMMANDS = {"job": job_command, "quality": quality_command, "reprojection": reprojection_command}
 
 
 def main(argv: list[str]) -> int:

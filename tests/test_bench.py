@@ -13,10 +13,10 @@ from engine import bench
 
 
 def test_phases_lie_between_their_marks():
-    meter = bench.Meter(0, looks=[(0.5, 1.0), (1.5, 3.0), (1.9, 2.0), (2.5, 0.5)])
+    meter = bench.Meter(0, looks=[(0.5, 1.0, 0.1), (1.5, 3.0, 0.7), (1.9, 2.0, 1.5), (2.5, 0.5, 9.0)])
     found = bench.phases([(0.0, "load"), (1.0, "sample"), (2.0, "end")], meter)
-    assert found == [bench.Phase("load", 1.0, 1.0), bench.Phase("sample", 1.0, 3.0)]
-    assert "| whole job | 2.0 | 3.00 |" in bench.table(found)
+    assert found == [bench.Phase("load", 1.0, 0.1, 1.0), bench.Phase("sample", 1.0, 1.4, 3.0)]
+    assert "| whole job | 2.0 | 1.5 | 3.00 |" in bench.table(found)
 
 
 def test_the_family_holds_children_and_grandchildren():
@@ -40,3 +40,9 @@ def test_memory_that_is_taken_is_seen():
     assert bench.memory(os.getpid()) - before == pytest.approx(0.2, abs=0.05)
     assert len(taken) == 200_000_000
     assert bench.memory(2**22 - 1) == 0.0
+
+
+def test_work_that_is_done_is_seen_also_of_children_that_have_ended():
+    before = bench.cpu(os.getpid())
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.5: pass"], check=True)
+    assert bench.cpu(os.getpid()) - before >= 0.45
