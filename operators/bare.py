@@ -38,13 +38,14 @@ def strip_down(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
         _plain_material(material)
     for tree in [m.node_tree for m in bpy.data.materials] + list(bpy.data.node_groups):
         if tree and tree.type == "SHADER":
+            _without_shader_to_rgb(tree)
             _decide_opacity(tree)
 
 
 def _unlit(thing: bpy.types.Object) -> None:
     """Colours are asked of surfaces, not of light on them. Cycles follows every path one surface further than asked;
     with nothing to be seen there, that costs nothing."""
-    if thing.type == "LIGHT":
+    if thing.type == "LIGHT" or thing.is_shadow_catcher:  # a catcher stands for ground that was filmed elsewhere
         thing.hide_render = True
     thing.visible_diffuse = thing.visible_glossy = thing.visible_transmission = False
     thing.visible_volume_scatter = thing.visible_shadow = False
@@ -101,6 +102,24 @@ def _without_volume(tree: bpy.types.NodeTree, output: Any) -> None:
     if not surface.is_linked:
         clear = tree.nodes.new("ShaderNodeBsdfTransparent")
         tree.links.new(clear.outputs[0], surface)
+
+
+def _without_shader_to_rgb(tree: bpy.types.NodeTree) -> None:
+    """Only EEVEE turns light into a colour; Cycles shows white. Its shader's own colour stands in."""
+    for node in [n for n in tree.nodes if n.type == "SHADERTORGB"]:
+        shader = node.inputs[0].links[0].from_node if node.inputs[0].is_linked else None
+        colour = shader and (shader.inputs.get("Base Color") or shader.inputs.get("Color"))
+        for link in list(node.outputs["Color"].links) if colour else ():
+            if colour.is_linked:
+                tree.links.new(colour.links[0].from_socket, link.to_socket)
+            else:
+                _fixed_colour(tree, colour.default_value, link.to_socket)
+
+
+def _fixed_colour(tree: bpy.types.NodeTree, value: Any, socket: Any) -> None:
+    node = tree.nodes.new("ShaderNodeRGB")
+    node.outputs[0].default_value = value
+    tree.links.new(node.outputs[0], socket)
 
 
 def _decide_opacity(tree: bpy.types.NodeTree) -> None:

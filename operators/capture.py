@@ -57,6 +57,8 @@ class Capture:
         need_room(self.plan, self.folder)
         for old in (RESULT, COPY):
             (state / old).unlink(missing_ok=True)
+        self.warnings = [f"Unsaved pictures are not in the capture: {', '.join(unsaved)}"] if (
+            unsaved := unsaved_pictures()) else []
         began = time.monotonic()
         save_copy(state / COPY)
         self.saved_seconds = time.monotonic() - began
@@ -119,7 +121,8 @@ class Capture:
         result = self.folder / "state" / RESULT
         if code == 0 and result.exists():
             told = json.loads(result.read_text(encoding="utf-8"))
-            self.warnings = told["scene"]["warnings"]
+            self.warnings += told["scene"]["warnings"]
+            told["scene"]["warnings"] = self.warnings
             job.write(described(self.plan, self.folder, told))
             self._close("done")
             return
@@ -188,6 +191,11 @@ def save_copy(path: Path) -> None:
     """The file as it stands, unsaved changes included; the artist's own file keeps its name and its state."""
     bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, compress=False, relative_remap=True,
                                 check_existing=False)
+
+
+def unsaved_pictures() -> list[str]:
+    """Painted and not yet saved: a copy of the .blend holds no pixels but packed ones."""
+    return [image.name for image in bpy.data.images if image.is_dirty and image.users and not image.packed_file]
 
 
 def command(folder: Path, trusted: bool) -> list[str]:

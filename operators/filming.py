@@ -11,6 +11,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Color
 
 from ..engine import job
 from . import bare, cameras, facts, lacking, pixels
@@ -131,20 +132,25 @@ def _render(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, pl
     _bake(scene, camera, plan, path)
     bare.only_passes(layer, bare.GEOMETRY + bare.COLOUR)
     _stand_aside()
-    matrices = Matrices(table, scene)
-    shutter = Reader(scene)
+    matrices = Matrices(table, scene, folder / "state", len(plan.frames))
+    shutter, to_rec709 = Reader(scene), rec709_matrix()
     with _arrays(folder, plan) as arrays:
         for i, frame in enumerate(plan.frames):
             bare.aim(scene, camera, path.K[i], plan.size, path.clip[i])
-            shutter.before = matrices.read
+            shutter.before = lambda depsgraph, i=i: matrices.read(i, depsgraph)
             geometry = shutter.frame(frame, 1)
             shutter.before = lambda depsgraph: None
-            colour = shutter.frame(frame, order["samples"])
+            colour = pixels.recoloured(shutter.frame(frame, order["samples"]), to_rec709)
             _write(arrays, i, plan, path, geometry, colour)
             say(frame=i + 1)
         seen = _seen(arrays["index"])
     matrices.write(folder, seen)
     return [{"index": n, "name": table[n].name} for n in seen if n in table]
+
+
+def rec709_matrix() -> np.ndarray:
+    """From the file's working colour space, which 5.0 lets artists choose, to that of the passes."""
+    return np.array([Color(row).from_scene_linear_to_rec709_linear() for row in np.eye(3)], np.float32).T
 
 
 def _bake(scene: bpy.types.Scene, camera: bpy.types.Object, plan: Plan, path: Path3D) -> None:
@@ -206,23 +212,32 @@ def motion(plan: Plan, path: Path3D, i: int, z: np.ndarray, vector: np.ndarray) 
 class Matrices:
     """Where each object stands in every frame. What is (also) instanced has no single place and is left out."""
 
-    def __init__(self, table: dict[int, bpy.types.Object], scene: bpy.types.Scene) -> None:
+    def __init__(self, table: dict[int, bpy.types.Object], scene: bpy.types.Scene, scratch: Path, frames: int) -> None:
         placed = set(scene.objects) | set(scene.background_set.objects if scene.background_set else ())
         self.table = {number: thing for number, thing in table.items() if thing in placed}
-        self.rows: list[np.ndarray] = []
+        self.scratch, self.frames = scratch / ".matrices.npy.part", frames
+        self.rows: np.ndarray | None = None  # on disk: which objects are ever seen is only known at the end
 
-    def read(self, depsgraph: bpy.types.Depsgraph) -> None:
-        if not self.rows:
+    def read(self, i: int, depsgraph: bpy.types.Depsgraph) -> None:
+        if self.rows is None:
             sources = {i.instance_object.original for i in depsgraph.object_instances if i.is_instance}
             self.table = {number: thing for number, thing in self.table.items() if thing not in sources}
-        self.rows.append(np.array([thing.evaluated_get(depsgraph).matrix_world for thing in self.table.values()],
-                                  np.float32).reshape(-1, 4, 4))
+            shape = (self.frames, max(1, len(self.table)), 4, 4)
+            self.rows = np.lib.format.open_memmap(self.scratch, "w+", np.float32, shape)
+        for row, thing in zip(self.rows[i], self.table.values(), strict=False):
+            row[:] = thing.evaluated_get(depsgraph).matrix_world
 
     def write(self, folder: Path, seen: list[int]) -> None:
-        numbers = list(self.table)
-        kept = [row for row, number in enumerate(numbers) if number in set(seen)]
-        matrix = np.stack([row[kept] for row in self.rows], 1).astype(np.float64)
+        """Of those that are seen, as many as a job may hold; those that move come first."""
+        assert self.rows is not None
+        numbers, wanted = list(self.table), set(seen)
+        kept = [row for row, number in enumerate(numbers) if number in wanted]
+        kept.sort(key=lambda row: not np.ptp(self.rows[:, row], axis=0).any())
+        kept = sorted(kept[:job.MOST_MATRICES // self.frames])
+        matrix = np.swapaxes(self.rows[:, kept], 0, 1).astype(np.float64)
         job.write_objects(folder, np.array([numbers[row] for row in kept], np.int32), matrix)
+        self.rows = None
+        self.scratch.unlink()
 
 
 def _seen(index: np.ndarray) -> list[int]:

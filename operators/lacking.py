@@ -34,8 +34,9 @@ def warnings(scene: bpy.types.Scene, order: dict[str, Any]) -> list[str]:
         (_missing(bpy.data.libraries), "Linked libraries are missing: {}"),
         (_missing_images(), "Image files are missing: {}"),
         (_missing(bpy.data.cache_files), "Cache files are missing: {}"),
-        (_unbaked(things), "Simulations without a baked cache may differ from the viewport: {}"),
+        (_unbaked(scene), "Simulations without a baked cache may differ from the viewport: {}"),
         (_of_type(things, {"GPENCIL", "GREASEPENCIL"}), "Grease pencil objects are not in the passes: {}"),
+        ([t.name for t in things if t.is_shadow_catcher], "Shadow catchers are not in the passes: {}"),
         (_of_type(things, {"VOLUME"}) + _foggy(), "Volumes are not in the passes: {}"),
     )
     return [text.format(_list(names)) for names, text in found if names]
@@ -83,12 +84,17 @@ def _foggy() -> list[str]:
         n.type == "OUTPUT_MATERIAL" and n.inputs["Volume"].is_linked for n in m.node_tree.nodes)]
 
 
-def _unbaked(things: Iterable[bpy.types.Object]) -> list[str]:
-    return [t.name for t in things if any(not cache.is_baked for cache in _point_caches(t))]
+def _unbaked(scene: bpy.types.Scene) -> list[str]:
+    found = [t.name for t in scene.objects if any(not cache.is_baked for cache in _point_caches(t))]
+    bodies = scene.rigidbody_world
+    return found + (["rigid bodies"] if bodies and bodies.enabled and not bodies.point_cache.is_baked else [])
 
 
 def _point_caches(thing: bpy.types.Object) -> Iterator[Any]:
     for modifier in thing.modifiers:
-        for owner in (modifier, getattr(modifier, "particle_system", None)):
-            if owner is not None and getattr(owner, "point_cache", None):
-                yield owner.point_cache  # type: ignore[union-attr]
+        system = getattr(modifier, "particle_system", None)
+        if system:
+            if system.settings.type != "HAIR" or system.use_hair_dynamics:
+                yield system.point_cache
+        elif getattr(modifier, "point_cache", None):
+            yield modifier.point_cache

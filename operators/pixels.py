@@ -42,6 +42,13 @@ def surface_colour(diffuse: np.ndarray, glossy: np.ndarray, transmission: np.nda
     return glowing(np.clip(colour, 0, 1), emission * cover), np.clip(share, 0, 1)
 
 
+def recoloured(passes: dict[str, np.ndarray], matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """The colour passes in another colour space, by a 3x3 matrix of scene-linear values."""
+    if np.allclose(matrix, np.eye(3), atol=1e-5):
+        return passes
+    return passes | {name: passes[name] @ matrix.T for name in ("diffuse", "glossy", "transmission", "emission")}
+
+
 def glowing(colour: np.ndarray, emission: np.ndarray) -> np.ndarray:
     """Surfaces that only glow take the hue of their glow, so that no lamp or screen is black."""
     brightest = emission.max(-1, keepdims=True)

@@ -213,6 +213,29 @@ def test_volumes_are_left_out_by_name(still, tools, tmp_path):
     assert any("Fog" in warning for warning in foggy.job.scene["warnings"])
 
 
+def test_toon_shaders_keep_their_colour(still, tools, tmp_path):
+    """Shader to RGB is EEVEE's alone; Cycles shows white instead."""
+    made = paint(bpy.data.objects["Box"], Base_Color=(0.1, 0.7, 0.2, 1))
+    nodes, links = made.node_tree.nodes, made.node_tree.links
+    to_rgb, glow = nodes.new("ShaderNodeShaderToRGB"), nodes.new("ShaderNodeEmission")
+    links.new(nodes["Principled BSDF"].outputs[0], to_rgb.inputs[0])
+    links.new(to_rgb.outputs[0], glow.inputs[0])
+    links.new(glow.outputs[0], next(n for n in nodes if n.type == "OUTPUT_MATERIAL").inputs["Surface"])
+    found = mean_colour(tools.film(tmp_path, still), "Box")
+    assert np.allclose(found / found.max(), (0.14, 1, 0.29), atol=0.05)
+
+
+@pytest.mark.skipif(bpy.app.version < (5, 0), reason="the working colour space is a choice from 5.0 on")
+def test_another_working_colour_space(still, tools, tmp_path):
+    """Colours of the passes are Rec.709 whatever the file works in."""
+    paint(bpy.data.objects["Box"], Base_Color=(0.6, 0.3, 0.1, 1))
+    before = tools.film(tmp_path / "before", still)
+    bpy.ops.wm.set_working_color_space(working_space="ACEScg", convert_colors=True)
+    after = tools.film(tmp_path / "after", bpy.context.scene)
+    assert bpy.data.colorspace.working_space == "ACEScg"
+    assert np.abs(after.base[0].astype(int) - before.base[0]).max() <= 3
+
+
 # Which objects
 
 
@@ -234,6 +257,14 @@ def test_visibility_is_the_renders(still, tools, tmp_path):
     assert {name for name in made.objects if name not in ("Floor", "Box")} == {"Viewport", "Plain"}
     assert overlap(made.covered(), alpha(still, tmp_path / "a.png") > 0.5) > 0.97
     assert layer.layer_collection.children["Excluded"].exclude
+
+
+def test_shadow_catchers_are_left_out_by_name(still, tools, tmp_path):
+    """They stand for filmed ground; the alpha of the artist's render has only their shadow."""
+    bpy.data.objects["Floor"].is_shadow_catcher = True
+    made = tools.film(tmp_path / "job", still)
+    assert "Floor" not in made.objects and made.covered("Box").any()
+    assert any("Floor" in warning for warning in made.capture.warnings)
 
 
 def test_the_named_view_layer_alone(still, tools, tmp_path):
