@@ -94,6 +94,14 @@ def timed(run: Run, phase: str, work: Callable, *arguments: Any) -> Any:
     return result
 
 
+def load_model() -> Lite:
+    """The bundled model, ready to sample."""
+    config = store.config(store.BUNDLED, "lite")
+    model = Lite(LiteConfig(**{k: v for k, v in config.items() if k in LiteConfig.__dataclass_fields__}))
+    store.fill(model, store.load(store.BUNDLED, "lite"), "lite")
+    return model.eval()
+
+
 def begin(folder: Path, say: Say, stop: Stop) -> Run:
     """Opens the job and loads its model."""
     say({"phase": "text", "step": 0, "steps": 0, "eta": None})
@@ -103,9 +111,7 @@ def begin(folder: Path, say: Say, stop: Stop) -> Run:
             f"the model {shot.job.model!r} is not installed; expected lite; choose another model in the panel"
         )
     began = time.monotonic()
-    config = store.config(store.BUNDLED, "lite")
-    model = Lite(LiteConfig(**{k: v for k, v in config.items() if k in LiteConfig.__dataclass_fields__}))
-    store.fill(model, store.load(store.BUNDLED, "lite"), "lite")
+    model = load_model()
     state = State(shot.job, store.fingerprint(store.BUNDLED, "lite"))
     at = place.choose(state.facts.get("place"))
     torch.set_num_threads(at.threads)
@@ -117,7 +123,7 @@ def begin(folder: Path, say: Say, stop: Stop) -> Run:
             "why": at.why,
         }
     )
-    run = Run(shot, model.eval(), at, state, say, stop)
+    run = Run(shot, model, at, state, say, stop)
     run.spent["load"] = time.monotonic() - began
     return run
 
