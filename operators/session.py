@@ -314,6 +314,7 @@ def redraw() -> None:
         for area in window.screen.areas:
             if area.type in ("VIEW_3D", "SEQUENCE_EDITOR", "PREFERENCES"):
                 area.tag_redraw()
+    bpy.msgbus.publish_rna(key=(bpy.types.ViewLayer, "name"))   # the status bar is no screen's area; it listens to this
 
 
 @persistent
