@@ -55,7 +55,7 @@ def _without_world(scene: bpy.types.Scene) -> None:
     scene.world = None
 
 
-def _plain_output(scene: bpy.types.Scene) -> None:
+def _plain_output(scene: Any) -> None:
     render = scene.render
     render.engine = "CYCLES"
     render.use_compositing = render.use_sequencer = False
@@ -66,7 +66,7 @@ def _plain_output(scene: bpy.types.Scene) -> None:
     render.resolution_percentage = 100
 
 
-def _plain_cycles(scene: bpy.types.Scene) -> None:
+def _plain_cycles(scene: Any) -> None:
     cycles = scene.cycles
     wanted = {
         "device": "CPU", "use_denoising": False, "use_adaptive_sampling": False, "use_light_tree": False,
@@ -92,7 +92,7 @@ def _plain_material(material: bpy.types.Material) -> None:
                 _without_volume(material.node_tree, node)
 
 
-def _without_volume(tree: bpy.types.NodeTree, output: Any) -> None:
+def _without_volume(tree: Any, output: Any) -> None:
     """Fog ends a one-sample path anywhere within it, and with it the depth; what is only fog becomes invisible."""
     volume, surface = output.inputs["Volume"], output.inputs["Surface"]
     if not volume.is_linked:
@@ -104,7 +104,7 @@ def _without_volume(tree: bpy.types.NodeTree, output: Any) -> None:
         tree.links.new(clear.outputs[0], surface)
 
 
-def _without_shader_to_rgb(tree: bpy.types.NodeTree) -> None:
+def _without_shader_to_rgb(tree: Any) -> None:
     """Only EEVEE turns light into a colour; Cycles shows white. Its shader's own colour stands in."""
     for node in [n for n in tree.nodes if n.type == "SHADERTORGB"]:
         shader = node.inputs[0].links[0].from_node if node.inputs[0].is_linked else None
@@ -116,13 +116,13 @@ def _without_shader_to_rgb(tree: bpy.types.NodeTree) -> None:
                 _fixed_colour(tree, colour.default_value, link.to_socket)
 
 
-def _fixed_colour(tree: bpy.types.NodeTree, value: Any, socket: Any) -> None:
+def _fixed_colour(tree: Any, value: Any, socket: Any) -> None:
     node = tree.nodes.new("ShaderNodeRGB")
     node.outputs[0].default_value = value
     tree.links.new(node.outputs[0], socket)
 
 
-def _decide_opacity(tree: bpy.types.NodeTree) -> None:
+def _decide_opacity(tree: Any) -> None:
     """From half opacity on a surface is there, below it is not: Cycles would dither between it and what lies behind."""
     for node in list(tree.nodes):
         if node.type == "BSDF_PRINCIPLED":
@@ -135,7 +135,7 @@ def _is_clear(socket: Any) -> bool:
     return any(link.from_node.type == "BSDF_TRANSPARENT" for link in socket.links)
 
 
-def _at_half(tree: bpy.types.NodeTree, socket: Any) -> None:
+def _at_half(tree: Any, socket: Any) -> None:
     if not socket.is_linked:
         socket.default_value = float(socket.default_value >= 0.5)
         return
@@ -173,7 +173,7 @@ def number_objects() -> dict[int, bpy.types.Object]:
 # --- the camera ---------------------------------------------------------------------------------------------------
 
 
-def new_camera(scene: bpy.types.Scene) -> bpy.types.Object:
+def new_camera(scene: bpy.types.Scene) -> Any:
     """A camera of our own: no parent, constraint, driver, scale, background or depth of field."""
     data = bpy.data.cameras.new(CAMERA)
     data.sensor_fit = "HORIZONTAL"
@@ -200,14 +200,14 @@ def _turns(poses: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     """Location and rotation; of the two quaternions of a rotation, the one nearer to the frame before."""
     previous = None
     for c2w in poses:
-        location, rotation, _ = Matrix(blender_matrix(c2w)).decompose()
+        location, rotation, _ = Matrix(blender_matrix(c2w).tolist()).decompose()
         if previous is not None:
             rotation.make_compatible(previous)
         yield location, rotation
         previous = rotation
 
 
-def aim(scene: bpy.types.Scene, camera: bpy.types.Object, K: Any, size: tuple[int, int],
+def aim(scene: bpy.types.Scene, camera: Any, K: Any, size: tuple[int, int],
         clip: tuple[float, float]) -> None:
     """Lens, shift, clip range, and a picture of `size` pixels; no lens keys: Cycles ignores them."""
     lens, data, render = lens_of(K, size), camera.data, scene.render

@@ -36,7 +36,7 @@ def warnings(scene: bpy.types.Scene, order: dict[str, Any]) -> list[str]:
         (_missing(bpy.data.cache_files), "Cache files are missing: {}"),
         (_unbaked(scene), "Simulations without a baked cache may differ from the viewport: {}"),
         (_of_type(things, {"GPENCIL", "GREASEPENCIL"}), "Grease pencil objects are not in the passes: {}"),
-        ([t.name for t in things if t.is_shadow_catcher], "Shadow catchers are not in the passes: {}"),
+        (_catchers(things), "Shadow catchers are not in the passes: {}"),
         (_of_type(things, {"VOLUME"}) + _foggy(), "Volumes are not in the passes: {}"),
     )
     return [text.format(_list(names)) for names, text in found if names]
@@ -79,6 +79,10 @@ def _of_type(things: Iterable[bpy.types.Object], types: set[str]) -> list[str]:
     return [t.name for t in things if t.type in types and not t.hide_render]
 
 
+def _catchers(things: Iterable[bpy.types.Object]) -> list[str]:
+    return [t.name for t in things if t.is_shadow_catcher and t.type != "LIGHT"]  # lights have the mark by themselves
+
+
 def _foggy() -> list[str]:
     return [m.name for m in bpy.data.materials if m.users and m.node_tree and any(
         n.type == "OUTPUT_MATERIAL" and n.inputs["Volume"].is_linked for n in m.node_tree.nodes)]
@@ -90,7 +94,7 @@ def _unbaked(scene: bpy.types.Scene) -> list[str]:
     return found + (["rigid bodies"] if bodies and bodies.enabled and not bodies.point_cache.is_baked else [])
 
 
-def _point_caches(thing: bpy.types.Object) -> Iterator[Any]:
+def _point_caches(thing: Any) -> Iterator[Any]:
     for modifier in thing.modifiers:
         system = getattr(modifier, "particle_system", None)
         if system:

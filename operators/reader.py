@@ -22,7 +22,7 @@ CHANNELS = {"combined": 4, "depth": 1, "normal": 3, "vector": 4, "index": 1,
 class Reader:
     """Renders frames of one scene and returns their passes, (H,W) or (H,W,C) float32, top row first."""
 
-    def __init__(self, scene: bpy.types.Scene) -> None:
+    def __init__(self, scene: Any) -> None:
         import addon_utils
 
         addon_utils.enable("cycles")

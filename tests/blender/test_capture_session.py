@@ -17,7 +17,8 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
-SKIPPED = {"rna_type", "session_uid", "bl_rna", "original", "is_evaluated", "is_runtime_data", "depsgraph"}
+SKIPPED = {"rna_type", "session_uid", "bl_rna", "original", "is_evaluated", "is_runtime_data", "depsgraph",
+           "uv_sculpt"}  # the last one crashes 4.2 when it is read
 
 
 @pytest.fixture
