@@ -14,6 +14,9 @@ import pytest
 
 PATIENCE = 240          # seconds that a test waits for a state, on a busy machine
 
+in_one_blender = pytest.mark.skipif(
+    bpy.app.version[:2] != (4, 5), reason="what the engine does is the same in every Blender: 4.5 runs this")
+
 
 @pytest.fixture
 def engine(shotlock):
@@ -164,6 +167,7 @@ def test_cancel_while_capturing_leaves_nothing(film, engine):
     assert job.state == "cancelled"
 
 
+@in_one_blender
 def test_cancel_while_the_engine_runs(film, engine):
     home = Path(bpy.data.filepath).parent
     job = start(engine, film)
@@ -176,6 +180,7 @@ def test_cancel_while_the_engine_runs(film, engine):
     assert again.state == "done" and again.folder.name == "take_001" and len(strips(film)) == 1
 
 
+@in_one_blender
 def test_only_the_cancelled_job_ends(film, engine):
     one, two = start(engine, film), start(engine, film)
     engine.cancel(two)
@@ -183,6 +188,7 @@ def test_only_the_cancelled_job_ends(film, engine):
     assert (one.state, two.state) == ("done", "cancelled") and len(strips(film)) == 1
 
 
+@in_one_blender
 def test_a_killed_engine_is_a_failed_job_that_resumes(film, engine):
     job = start(engine, film)
     until(engine, lambda: job.state == "running" and job.phase == "Sampling")
@@ -239,6 +245,7 @@ def test_saved_elsewhere_renamed_edited_and_undone_meanwhile(film, engine):
     assert strip.shotlock.prompt == "red clay in the evening"
 
 
+@in_one_blender
 def test_the_takes_folder_disappears_meanwhile(film, engine):
     job = start(engine, film)
     until(engine, lambda: job.state == "running" and job.phase == "Sampling")

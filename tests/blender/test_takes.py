@@ -223,13 +223,12 @@ def test_save_as_relinks(saved, tmp_path):
     assert strips(bpy.context.scene)[0].shotlock.job == "//../shots/Cam A/take_001"
 
 
-def test_a_copy_leaves_the_open_file_alone_and_is_right_itself(saved, tmp_path):
+def test_a_copy_leaves_the_open_file_alone_and_is_right_itself(saved, tmp_path, monkeypatch):
     placed(saved, make())
     (tmp_path / "sub").mkdir()
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "sub" / "copy.blend"), copy=True)
     assert strips(saved)[0].shotlock.job == "//shots/Cam A/take_001"
-    with bpy.data.libraries.load(str(tmp_path / "sub" / "copy.blend")) as (there, _here):
-        assert "Scene" in there.scenes
+    monkeypatch.setattr(takes(), "relink", lambda: None)       # nothing is mended when the copy is opened
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "sub" / "copy.blend"))
     strip = strips(bpy.context.scene)[0]
     assert strip.shotlock.job == "//../shots/Cam A/take_001"
