@@ -21,6 +21,9 @@ INVERSES = {
     "Standard": Inverse("sRGB", True),
     "Filmic": Inverse("Filmic sRGB", True),         # but for pure primaries, which Filmic never shows
     "AgX": Inverse("AgX Base sRGB", False),         # greys and soft colours return, strong ones come out duller
+    "Filmic Log": Inverse("Filmic Log", True),
+    "Khronos PBR Neutral": Inverse("Khronos PBR Neutral sRGB", False),
+    "ACES 1.3": Inverse("ACES 1.3 sRGB", False),
     "ACES 2.0": Inverse("ACES 2.0 sRGB", True),
     "Raw": Inverse("Non-Color", False),
 }

@@ -351,7 +351,7 @@ def round_trip(scene, colours, tmp_path) -> np.ndarray:
     return np.linalg.norm(lab(seen.astype(np.float64)) - lab(wanted), axis=1)
 
 
-@pytest.mark.parametrize("view", ["Standard", "Filmic"])
+@pytest.mark.parametrize("view", ["Standard", "Filmic", "Filmic Log"])
 def test_colours_come_back_as_generated(saved, tmp_path, view):
     from shotlock.operators import colours
 
