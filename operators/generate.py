@@ -18,15 +18,6 @@ def why_not(context: bpy.types.Context) -> str:
     return "This scene's shot is being generated already" if job and not job.ended else ""
 
 
-def needs_engine() -> bool:
-    """Whether the panel should offer to install one: a place that the artist named is theirs to correct."""
-    try:
-        install.engine_python()
-    except install.NoEngine:
-        return True
-    return False
-
-
 class SHOTLOCK_OT_generate(bpy.types.Operator):
     bl_idname = "shotlock.generate"
     bl_label = "Generate"

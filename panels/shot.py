@@ -3,9 +3,9 @@ in the sequencer."""
 
 import bpy
 
-from ..operators import colours, compat, generate, session, takes
+from ..operators import colours, compat, generate, install, session, strips, takes
 from ..operators.plan import Refusal, plan
-from . import pictures, words
+from . import pictures, preferences, words
 
 PICTURE = 8.0           # the preview's height in buttons
 
@@ -27,7 +27,7 @@ def draw_prompt(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -
 
 def draw_camera(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
     settings = scene.shotlock
-    layout.prop(settings, "camera", placeholder=scene.camera.name if scene.camera else "")
+    layout.prop(settings, "camera", placeholder=scene.camera.name if scene.camera else words.tr_("No camera"))
 
 
 def draw_range(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
@@ -65,12 +65,22 @@ def draw_action(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     column = layout.column()
     column.scale_y = 1.5
     column.operator("shotlock.generate", icon="RENDER_ANIMATION")
-    reason = generate.why_not(context)
+    lack = engine_lack()
+    reason = lack or generate.why_not(context)
     if reason:
         words.sentence(layout, context, reason, icon="INFO")
-    if generate.needs_engine():
-        layout.operator("shotlock.install_engine", icon="IMPORT")
+    if lack:
+        preferences.draw_installation(layout, context)
         layout.operator("shotlock.show_preferences", icon="PREFERENCES")
+
+
+def engine_lack() -> str:
+    """Said before all else: whoever just installed the add-on writes no prompt for an engine that is not there."""
+    try:
+        install.engine_python()
+    except install.NoEngine as lack:
+        return str(lack)
+    return ""
 
 
 def draw_progress(layout: bpy.types.UILayout, job: session.Job) -> None:
@@ -89,16 +99,22 @@ def draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     job = session.latest(context.scene)
     if job is None or not job.ended:
         return
-    if job.state == "done":
+    if job.state == "done" and not is_below(context, job):
         draw_report(layout, context, job.report)
     elif job.state == "cancelled":
         layout.label(text="The shot was cancelled", icon="CANCEL")
     if job.error:
-        words.sentence(layout, context, job.error, icon="ERROR")
+        words.sentence(layout, context, words.capital(job.error), icon="ERROR")
     if job.state == "failed":
         layout.operator("shotlock.resume", icon="FILE_REFRESH")
     for warning in job.warnings:
         words.sentence(layout, context, warning, icon="INFO")
+
+
+def is_below(context: bpy.types.Context, job: session.Job) -> bool:
+    """Whether the Take panel, which the sequencer has beneath, says the same about that job's take."""
+    strip = strips.active_take(context) if context.area.type == "SEQUENCE_EDITOR" else None
+    return strip is not None and takes.job_folder(strip) == job.folder
 
 
 def draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: dict) -> None:
@@ -106,7 +122,7 @@ def draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: 
     line = str(report.get("verdict", ""))
     if line:
         icon = "CHECKMARK" if report.get("follows") else "ERROR"
-        words.sentence(layout, context, line[:1].upper() + line[1:], icon)
+        words.sentence(layout, context, words.capital(line), icon)
 
 
 def draw_waiting(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

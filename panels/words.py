@@ -17,6 +17,11 @@ def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, 
         column.label(text=line, translate=False, icon=icon if number == 0 else blank(icon))
 
 
+def capital(text: str) -> str:
+    """The engine speaks in clauses; on a panel a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
 def blank(icon: str) -> str:
     return "NONE" if icon == "NONE" else "BLANK1"
 
