@@ -41,7 +41,7 @@ def suites() -> Iterator[Suite]:
     """The longest first, so that the two streams end together."""
     tests = ROOT / "tests"
     blender = sorted((tests / "blender").glob("test_*.py"))
-    outside = sorted(tests.glob("test_*.py"))
+    outside = [*sorted(tests.glob("test_*.py")), *sorted((tests / "gui").glob("test_*.py"))]
     if outside:
         yield Suite("outside", "dev", tuple(str(p.relative_to(ROOT)) for p in outside))
     for name in BLENDERS if blender else ():
