@@ -83,7 +83,8 @@ def job_of(session, scene, **values):
     return job
 
 
-def test_a_fresh_scene_is_told_what_it_lacks(scene, shot):
+def test_a_fresh_scene_is_told_what_it_lacks(scene, shot, monkeypatch):
+    monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", __file__)
     said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(scene)))
     assert "[Generate]" in said and "has no camera" in said
 
@@ -97,8 +98,7 @@ def test_a_ready_shot_shows_its_size_and_length(saved, shot, monkeypatch):
 
 def test_without_an_engine_it_can_be_installed_from_here(saved, shot, monkeypatch):
     monkeypatch.delenv("SHOTLOCK_ENGINE_PYTHON", raising=False)
-    saved.shotlock.prompt = "rain"
-    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))       # before anything is asked of the artist
     assert "The engine is not installed yet" in said and "[Install Engine]" in said
 
 
