@@ -161,6 +161,17 @@ def test_edges_belong_to_one_surface(still, tools, tmp_path):
     assert np.allclose(np.linalg.norm(made.normal[0].astype(float), axis=-1), 1, atol=2e-3)
 
 
+def test_normals_and_motion_are_never_mixed(still, tools, tmp_path):
+    """Every pixel of a scene of upright boxes looks straight along an axis."""
+    still.frame_end = 2
+    made = tools.film(tmp_path, still)
+    normal = np.abs(made.normal[0][made.covered()].astype(float))
+    assert np.allclose(normal.max(-1), 1, atol=2e-3) and len(np.unique(normal.argmax(-1))) >= 2
+    hit = made.covered()
+    error = np.linalg.norm(made.motion[0].astype(float) - tools.flow(made, 0), axis=-1)[hit]
+    assert error.max() < 0.03, "edges too"
+
+
 def test_normals_face_the_camera(still, tools, tmp_path):
     box = bpy.data.objects["Box"]
     box.scale = (-1, 1, 1)  # inside out
