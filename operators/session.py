@@ -314,7 +314,8 @@ def redraw() -> None:
         for area in window.screen.areas:
             if area.type in ("VIEW_3D", "SEQUENCE_EDITOR", "PREFERENCES"):
                 area.tag_redraw()
-    bpy.msgbus.publish_rna(key=(bpy.types.ViewLayer, "name"))   # the status bar is no screen's area; it listens to this
+    # The status bar is no screen's area; it listens to this. The stubs do not know the key's first form.
+    bpy.msgbus.publish_rna(key=(bpy.types.ViewLayer, "name"))  # type: ignore[arg-type]
 
 
 @persistent
