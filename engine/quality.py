@@ -95,7 +95,7 @@ def high_pass_correlation(frames: np.ndarray, truth: np.ndarray, depth: np.ndarr
                           normal: np.ndarray | None = None) -> float | None:
     """Correlation of detail with the truth's, inside surfaces, mean over frames; None where the truth has none there.
 
-    Blur lowers it little (what is left is right), noise and invented texture much: read it beside the energy."""
+    Blur, noise and invented texture all lower it; mere contrast does not: read it beside the energy."""
     rows = []
     for shown, wanted, mask in zip(grey(frames), grey(truth), inside_clip(depth, index, normal)):
         a, b = high_pass(shown)[mask], high_pass(wanted)[mask]
@@ -133,7 +133,7 @@ def spectrum_peaks(frames: np.ndarray, periods: Sequence[int] = (4, 16)) -> dict
     A grid of patches puts power at 1/period: on the axis itself where its lines run straight through the frame, along
     the whole other axis where they change from patch to patch; both are looked at. Thin seams of a coarse grid show in
     its harmonics, where pictures have little of their own: those that no finer period asked for has are averaged in.
-    Pictures have chance peaks: compare with the truth's."""
+    Pictures have chance peaks, up to about 2.5 from 4 frames and 1.2 from 25: give many frames of a moving camera."""
     power = power_spectrum(frames)
     height, width = frames.shape[1:3]
     down = power[:height // 2 + 1]

