@@ -43,7 +43,7 @@ def engine_python() -> Path:
             return python
         if chosen_in:
             raise NoEngine(f"The engine's Python is not at {python}: correct it in {chosen_in}")
-    raise NoEngine("The engine is not installed yet: press Install Engine in Shotlock's preferences")
+    raise NoEngine("The engine is not installed yet: press Install Engine in the Shotlock tab")
 
 
 def candidates() -> Iterator[tuple[Path, str]]:
