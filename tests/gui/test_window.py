@@ -59,11 +59,13 @@ def environment(place, folder):
     """Nothing of the user's Blender is read or written."""
     engine = os.environ.get("SHOTLOCK_ENGINE_PYTHON", sys.executable)
     tried = place.run(engine, "-c", "import torch")
-    assert tried.returncode == 0, f"{engine} is no Python with torch inside {place.root}: mount the engine's there"
+    assert tried.returncode == 0, f"{engine} is no Python with torch inside {place.root}: {tried.stderr}"
+    (folder / "tmp").mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "BLENDER", "XDG"))}
     return kept | {
         "SHOTLOCK_ENGINE_PYTHON": engine, "BLENDER_USER_RESOURCES": place.inside(folder / "user"),
-        "XDG_DATA_HOME": place.inside(folder / "data"), "HOME": place.inside(folder), "OMP_NUM_THREADS": "1",
+        "XDG_DATA_HOME": place.inside(folder / "data"), "HOME": place.inside(folder),
+        "TMPDIR": place.inside(folder / "tmp"), "OMP_NUM_THREADS": "1",
     }
 
 
