@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -358,11 +360,7 @@ def finish(run: Run) -> dict[str, Any]:
         shutil.rmtree(target)
     (folder / "frames.part").rename(target)
     run.phase("measure")
-    began = time.monotonic()
-    from .measure import measure
-
-    camera = measure(folder, stop=run.stop)
-    run.spent["measure"] = time.monotonic() - began
+    camera = timed(run, "measure", camera_report)
     report = {
         **camera, "model": "lite", "weights": store.fingerprint(store.BUNDLED, "lite"), "seed": run.shot.job.seed,
         "place": run.state.facts["place"], "frames": run.shot.frames,
@@ -372,6 +370,19 @@ def finish(run: Run) -> dict[str, Any]:
     job.write_json(folder / "report.json", report)
     run.state.finish()
     return report
+
+
+def camera_report(run: Run) -> dict[str, Any]:
+    """How the clip follows its camera. A finished take is not lost because it could not be measured."""
+    from .measure import measure
+
+    try:
+        return measure(run.shot.job.folder, stop=run.stop)
+    except job.Cancelled:
+        raise
+    except Exception as error:  # the frames are there: say so, and go on
+        traceback.print_exc(file=sys.stderr)
+        return {"follows": None, "verdict": f"cannot be measured: {type(error).__name__}: {error}", "reasons": {}}
 
 
 def warnings(run: Run) -> list[str]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 SIDE = 768  # cells of the map
 REACH = 4.0  # scales around the shot's middle that the map covers
-BIAS = 0.012  # scales: a surface does not shadow itself
-SLOPE = 1.5  # cells of extra bias per unit of slope
+BIAS = 0.02  # scales: a surface does not shadow itself
+SLOPE = 2.5  # cells of extra bias per unit of slope
 
 
 def sun_axes(toward: Tensor) -> Tensor:
