@@ -37,7 +37,7 @@ install_system() {
     local missing
     missing=$(missing_packages "$1")
     [ -n "$missing" ] || return 0
-    say "Installing system libraries (about 15 MB): $missing"
+    say "Installing system libraries (about 60 MB to download): $missing"
     # shellcheck disable=SC2086  # a list of package names
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing ||
         { as_root apt-get update -q &&
