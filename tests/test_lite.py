@@ -39,21 +39,40 @@ def test_any_size_and_length_goes_through(shape):
     with torch.no_grad():
         raw, tokens, pooled, _ = model.look(rows, torch.zeros(1, conditions.STATISTICS))
         x, maps = torch.randn(1, frames, 3, height, width), torch.zeros(1, frames, conditions.WIDTH, height, width)
-        out = model(x, maps, torch.ones(1), (tokens, pooled), shading.with_sky(shading.unpack(raw), torch.ones(1)), torch.zeros(1, 1, 1, 1, 1))
+        out = model(
+            x,
+            maps,
+            torch.ones(1),
+            (tokens, pooled),
+            shading.with_sky(shading.unpack(raw), torch.ones(1)),
+            torch.zeros(1, 1, 1, 1, 1),
+        )
     assert out["x0"].shape == x.shape and out["x0"].isfinite().all()
 
 
 def test_a_length_it_does_not_take_is_refused_in_words():
     model = Lite(LiteConfig(width=32, layers=1, heads=2, stem=8))
     with pytest.raises(ValueError, match="4 frames of 80x48: lite takes 4n"):
-        model(torch.zeros(1, 4, 3, 48, 80), torch.zeros(1, 4, conditions.WIDTH, 48, 80), torch.ones(1), (None, None), {}, torch.zeros(1))
+        model(
+            torch.zeros(1, 4, 3, 48, 80),
+            torch.zeros(1, 4, conditions.WIDTH, 48, 80),
+            torch.ones(1),
+            (None, None),
+            {},
+            torch.zeros(1),
+        )
 
 
 def test_a_look_survives_the_way_to_raw_numbers_and_back():
     values = captions.look(captions.Brief(time="sunset", weather="snow"), np.random.default_rng(0))
     look = shading.unpack(torch.from_numpy(captions.raw(values))[None])
     for name, value in values.items():
-        assert np.allclose(look[name].flatten().numpy(), np.clip(value, *((0.02, 0.98) if name in ("snow", "wet", "lit", "glow", "cloud") else (-9, 99))), rtol=1e-3, atol=1e-3), name
+        assert np.allclose(
+            look[name].flatten().numpy(),
+            np.clip(value, *((0.02, 0.98) if name in ("snow", "wet", "lit", "glow", "cloud") else (-9, 99))),
+            rtol=1e-3,
+            atol=1e-3,
+        ), name
 
 
 def test_words_decide_the_look(bundled):
@@ -88,10 +107,14 @@ def test_one_step_of_the_flow_ends_at_the_prediction():
 
 
 def test_shading_with_the_true_look_makes_the_true_picture():
-    """The head's formula is the training renderer's: given everything, only occlusion, clouds and film curve are missing."""
+    """The head's formula is the training renderer's: only occlusion, clouds and film curve are missing from it."""
     c = clip(seed=5, place="blocks")
     look = shading.with_sky(shading.unpack(c.look[None]), torch.tensor([c.cloud_seed]))
-    zero = {"drift": torch.zeros(1, 1, 1, 1, 1), "pane": torch.zeros(1, 1, 1, 1, 1), "cloud": torch.zeros(1, 1, 1, 1, 1)}
+    zero = {
+        "drift": torch.zeros(1, 1, 1, 1, 1),
+        "pane": torch.zeros(1, 1, 1, 1, 1),
+        "cloud": torch.zeros(1, 1, 1, 1, 1),
+    }
     base = c.maps[None, :, conditions.SLICE["base"]]
     made = shading.shade(c.maps[None], base, look, torch.full((1, 1, 1, 1, 1), c.azimuth), zero)[0]
     solid = c.maps[:, conditions.SLICE["sky"]] < 0.5
@@ -150,7 +173,7 @@ def test_missing_cut_and_foreign_weights_are_named(small, tmp_path_factory):
         store.config(folder, "lite")
     path.write_bytes(whole)
     tensors = store.load(folder, "lite")
-    with pytest.raises(store.BadWeights, match="lack stem.weight"):
+    with pytest.raises(store.BadWeights, match=r"lack stem\.weight"):
         store.fill(model, {k: v for k, v in tensors.items() if k != "stem.weight"}, "lite")
     with pytest.raises(store.BadWeights, match=r"stem.bias is \(3,\), expected"):
         store.fill(model, {**tensors, "stem.bias": torch.zeros(3)}, "lite")

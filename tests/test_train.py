@@ -58,7 +58,17 @@ def test_mirroring_keeps_every_fact_true():
     from engine.models import shading
 
     clip = clips.render(captions.Brief(place="street"), 1, 32, 48, np.random.default_rng(2))
-    item = loop.mirrored(dict(picture=clip.picture, maps=clip.maps, noise=clip.picture, pane=clip.pane, base=clip.picture, azimuth=torch.tensor(clip.azimuth), cloud_seed=torch.tensor(clip.cloud_seed)))
+    item = loop.mirrored(
+        dict(
+            picture=clip.picture,
+            maps=clip.maps,
+            noise=clip.picture,
+            pane=clip.pane,
+            base=clip.picture,
+            azimuth=torch.tensor(clip.azimuth),
+            cloud_seed=torch.tensor(clip.cloud_seed),
+        )
+    )
     look, zero = shading.unpack(clip.look[None]), torch.zeros(1, 1, 1, 1, 1)
     fields = {"drift": zero, "pane": zero, "cloud": zero}
 

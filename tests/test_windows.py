@@ -1,5 +1,7 @@
 """Windows: every frame is covered, none straddles a cut, neighbours overlap, sizes are 4n + 1."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +31,7 @@ def test_every_frame_is_covered_and_no_window_straddles_a_cut(shot):
 @given(shots())
 def test_neighbours_of_one_camera_overlap(shot):
     plan = windows.plan(*shot)
-    for before, after in zip(plan, plan[1:], strict=False):
+    for before, after in pairwise(plan):
         if not after.first:
             assert before.stop - after.start >= windows.OVERLAP
             assert after.count == windows.LONGEST
