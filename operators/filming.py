@@ -150,7 +150,8 @@ def _render(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, pl
 
 def rec709_matrix() -> np.ndarray:
     """From the file's working colour space, which 5.0 lets artists choose, to that of the passes."""
-    return np.array([Color(row).from_scene_linear_to_rec709_linear() for row in np.eye(3)], np.float32).T
+    return np.array([Color(row).from_scene_linear_to_rec709_linear() for row in ((1, 0, 0), (0, 1, 0), (0, 0, 1))],
+                    np.float32).T
 
 
 def _bake(scene: bpy.types.Scene, camera: bpy.types.Object, plan: Plan, path: Path3D) -> None:
