@@ -262,10 +262,11 @@ class SHOTLOCK_OT_install_engine(bpy.types.Operator):
         return not reason
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        from . import session
+
+        session.rest()      # files in use cannot be replaced on every system
         start()
         if not bpy.app.background:
-            from . import session
-
             session.wake()
             return {"FINISHED"}
         return self.wait()

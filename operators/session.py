@@ -77,6 +77,7 @@ class Job:
 
 jobs: list[Job] = []
 _client: Client | None = None
+_made_from: tuple = ()      # the file that was the client's Python when it was made
 _opened = 0
 
 
@@ -224,6 +225,7 @@ def _watch_capture(job: Job) -> None:
 
 
 def _run(job: Job) -> None:
+    _see_to_python()
     job.state, job.phase, job.step, job.steps, job.eta = "running", "Starting the engine", 0, 0, None
     job.number = client().run(job.folder)
 
@@ -275,10 +277,23 @@ def _land_waiting() -> None:
 
 def client() -> Client:
     """The one engine of this Blender, started when it is first needed and again after it died."""
-    global _client
+    global _client, _made_from
     if _client is None:
-        _client = Client(install.engine_python(), install.ADDON, install.user_folder() / "engine.log")
+        python = install.engine_python()
+        _client, _made_from = Client(python, install.ADDON, install.user_folder() / "engine.log"), _file(python)
     return _client
+
+
+def _see_to_python() -> None:
+    """Before a job is sent, so while none runs: another Python was chosen, or a repair made it anew."""
+    if _client is not None and _made_from != _file(install.engine_python()):
+        restart()
+
+
+def _file(python: Path) -> tuple:
+    """Which file that is: after a repair another one lies at the same path."""
+    found = python.lstat()
+    return str(python), found.st_ino, found.st_mtime_ns
 
 
 def close() -> None:
@@ -295,6 +310,12 @@ def restart() -> None:
     if _client is not None:
         _client.close()
     _client = None
+
+
+def rest() -> None:
+    """Ends an engine that has nothing to do."""
+    if not any(job.state == "running" for job in jobs):
+        restart()
 
 
 # The timer and the handlers

@@ -145,6 +145,25 @@ def test_a_wrong_engine_is_named(film, monkeypatch):
         "The engine's Python is not at /nowhere/python: correct it in the variable SHOTLOCK_ENGINE_PYTHON")
 
 
+def test_another_or_a_repaired_python_is_taken_up_by_the_next_job(film, engine, tmp_path, monkeypatch):
+    job = start(engine, film)
+    old = engine.client()
+    assert old.start()
+    process = old.pid
+    engine._run(job)
+    assert engine.client() is old                              # the same Python: the engine that is warm goes on
+    chosen = tmp_path / "python"
+    for _time in ("chosen", "repaired"):
+        (tmp_path / "new").write_text(f'#!/bin/sh\nexec "{engine.install.engine_python()}" "$@"\n')
+        (tmp_path / "new").chmod(0o755)
+        (tmp_path / "new").replace(chosen)
+        monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", str(chosen))
+        engine._run(job)
+        assert engine.client() is not old and engine.client().python == str(chosen)
+        assert process not in children()
+        old = engine.client()
+
+
 def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(film, engine):
     home = Path(bpy.data.filepath).parent
     (home / "shots").write_text("in the way")                  # root may write anywhere: a file stands in for it
