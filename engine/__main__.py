@@ -17,7 +17,14 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")     # torch's threads must not spin against Blender's
     if arguments and arguments[0] in HANDED_ON:
-        return importlib.import_module(HANDED_ON[arguments[0]], __package__).main(arguments[1:]) or 0
+        try:
+            room = importlib.import_module(HANDED_ON[arguments[0]], __package__)
+        except ModuleNotFoundError as error:
+            if not str(error.name).startswith(__package__ or "engine"):
+                raise
+            sys.stderr.write(f"{arguments[0]} is not in the installed add-on: use a clone of the repository\n")
+            return 2
+        return room.main(arguments[1:]) or 0
     chosen = parser().parse_args(arguments)
     return {"run": run, "check": check, "worker": worker}[chosen.command](chosen)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class Nowhere(State):
 
     def __init__(self) -> None:
         self.facts: dict[str, Any] = {"files": {}}
+        self.folder = Path(tempfile.mkdtemp(prefix="shotlock-"))  # of the previews
 
     def keep(self, name: str, array: np.ndarray, replaces: str | None = None) -> None:
         del name, array, replaces

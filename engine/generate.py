@@ -36,10 +36,11 @@ Stop = Callable[[], bool]
 
 PREVIEW = 256  # pixels wide
 CACHE_SOURCES = 3  # known frames that a window looks back on
-TIME_WORDS = frozenset(
-    "noon sunset sundown golden night midnight moonlit moonlight stars dark dawn sunrise daybreak dusk twilight "
-    "blue hour nightfall evening morning afternoon sunny daylight midday overcast cloudy".split()
-)
+PLAIN = "a photo"  # what guidance pulls away from where there is no negative prompt
+TIMES_OF_DAY = (  # words that say where the sun stands, so that the scene's own sun does not
+    "noon", "midday", "daylight", "sunny", "sunset", "sundown", "golden hour", "evening", "night", "midnight", "moon",
+    "dawn", "sunrise", "daybreak", "dusk", "twilight", "blue hour", "morning", "afternoon",
+)  # fmt: skip
 
 
 @dataclass
@@ -138,13 +139,13 @@ def read_prompt(run: Run) -> Prompt:
     run.phase("text")
     shot, j = run.shot, run.shot.job
     sun = sun_facts(shot)
-    told = TIME_WORDS & set(text.words(j.prompt))
+    told = any(words in j.prompt.lower() for words in TIMES_OF_DAY)
     some = sorted({0, shot.frames // 2, shot.frames - 1})
     facts = maps(shot, some, None, torch.float32)
     statistics = conditions.statistics(facts, None if told or sun is None else sun[1], bool(lamps(shot)))[None]
     raw, tokens, pooled, _ = run.model.look(text.encode([j.prompt]), statistics)
-    raw_un, tokens_un, pooled_un, _ = run.model.look(text.encode([j.negative_prompt]), statistics)
-    if j.negative_prompt and j.guidance != 1:
+    raw_un, tokens_un, pooled_un, _ = run.model.look(text.encode([j.negative_prompt or PLAIN]), statistics)
+    if j.guidance != 1:
         raw = sampler.guide(raw, raw_un, j.guidance)
     look = shading.with_sky(shading.unpack(raw), torch.tensor([1.0 + j.seed % 97]))
     angle = torch.full((1, 1, 1, 1, 1), azimuth(shot))
@@ -154,7 +155,7 @@ def read_prompt(run: Run) -> Prompt:
 
 def cast_shadows(run: Run, prompt: Prompt) -> Shadows:
     run.phase("conditions")
-    return shadows(run.shot, prompt.toward)
+    return shadows(run.shot, prompt.toward, run.tick)
 
 
 # ---------------------------------------------------------------- conditions and noise
@@ -258,7 +259,7 @@ def keyframe_index(shot: Shot) -> int:
 
 
 def known_frames(run: Run, plan: list[windows.Window], number: int) -> list[tuple[int, np.ndarray]]:
-    """What a window looks back on: the window before it, the keyframe, and the frame whose camera stood nearest."""
+    """What a window looks back on: the first one on the keyframe, later ones on the seam and on the nearest cameras."""
     if number == 0:
         return [(keyframe_index(run.shot), keyframe(run))]
     window = plan[number]
@@ -312,25 +313,19 @@ def sample_window(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.
 
 def final_frame(run: Run, plan: list[windows.Window], number: int, frame: int) -> np.ndarray:
     """A frame of a window, blended with the window before where they overlap."""
-    window, here = plan[number], finished(run, number)[frame - plan[number].start]
-    if window.first or frame >= plan[number - 1].stop:
-        return np.array(here)
-    weight = windows.blend(frame - window.start, plan[number - 1].stop - window.start)
-    before = finished(run, number - 1)[frame - plan[number - 1].start]
-    return np.rint(weight * here.astype(np.float32) + (1 - weight) * before.astype(np.float32)).astype(np.uint8)
+    parts = windows.weights(plan, number, frame)
+    total = sum(share * finished(run, n)[frame - plan[n].start].astype(np.float32) for n, share in parts)
+    return np.rint(total).astype(np.uint8)
 
 
 def write_frames(run: Run, plan: list[windows.Window], number: int) -> None:
     """Frames that no later window changes, as PNG, cropped to what the artist asked for."""
-    window = plan[number]
-    follows = number + 1 < len(plan) and not plan[number + 1].first
-    stop = plan[number + 1].start if follows else window.stop
     folder = run.shot.job.folder / "frames.part"
     folder.mkdir(exist_ok=True)
     hashes = dict(run.state.facts.get("frames", {}))
     x, y, w, h = run.shot.job.crop
     try:
-        for frame in range(window.start, stop):
+        for frame in windows.owned(plan, number):
             name = job.frame_name(frame)
             path = folder / name
             if path.is_file() and hashes.get(name) == job.digest(path):
@@ -347,7 +342,7 @@ def write_frames(run: Run, plan: list[windows.Window], number: int) -> None:
 def preview(run: Run, picture: Tensor) -> None:
     """A small picture of what is being made."""
     step = max(1, picture.shape[-1] // PREVIEW)
-    path = run.shot.job.folder / "state" / "preview.png"
+    path = run.state.folder / "preview.png"
     job.write_bytes(path, iio.imwrite("<bytes>", to_bytes(picture[None, :, ::step, ::step])[0], extension=".png"))
     run.say({"preview": "state/preview.png"})
 

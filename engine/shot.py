@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .geometry.reproject import View
 from .geometry.shadows import ShadowMap
 
 SAMPLES = 9  # frames that decide the shot's scale
+MOST_SHADOWED = 64  # frames that fill the shadow map
 CHUNK = 4  # frames whose maps are made together
 WATTS = 1 / (4 * math.pi * math.pi)  # Blender's point lamp: irradiance over pi at one unit of distance, per watt
 BRIGHTEST = 40.0
@@ -31,6 +33,7 @@ class Shot:
     passes: dict[str, np.memmap]
     object_index: Tensor
     matrix: Tensor  # (N, F, 4, 4) float64
+    moving_index: Tensor  # (M,) indices of the objects that move
     scale: float
     origin: Tensor  # (3,) float64: the first camera's place
 
@@ -82,8 +85,7 @@ class Shot:
 
     def moving(self, frame: int) -> Tensor:
         """(H, W) bool: pixels of objects that move during the shot."""
-        moves = (self.matrix != self.matrix[:, :1]).flatten(1).any(1)
-        return torch.isin(self.index([frame])[0], self.object_index[moves])
+        return torch.isin(self.index([frame])[0], self.moving_index)
 
     def view(self, frame: int, crop: bool = False) -> View:
         """One frame as geometry for reprojection; `crop`: only what is kept of it."""
@@ -102,6 +104,7 @@ def open_shot(folder: Path) -> Shot:
     """Reads and validates a job folder."""
     j = job.read(folder)
     camera, passes, objects = job.camera(j), job.passes(j), job.objects(j)
+    moves = (objects["matrix"] != objects["matrix"][:, :1]).any((1, 2, 3))
     count = len(camera["frames"])
     some = sorted({round(i * (count - 1) / max(1, SAMPLES - 1)) for i in range(SAMPLES)})
     depth = torch.from_numpy(np.stack([np.asarray(passes["depth"][f]) for f in some]))
@@ -109,30 +112,44 @@ def open_shot(folder: Path) -> Shot:
         job=j, K=torch.from_numpy(camera["K"].copy()), c2w=torch.from_numpy(camera["c2w"].copy()), passes=passes,
         object_index=torch.from_numpy(objects["index"].astype(np.int64)),
         matrix=torch.from_numpy(objects["matrix"].copy()),
+        moving_index=torch.from_numpy(objects["index"][moves].astype(np.int64)),
         scale=conditions.scene_scale(depth), origin=torch.from_numpy(camera["c2w"][0, :3, 3].copy()),
     )  # fmt: skip
 
 
 def lamps(shot: Shot) -> list[conditions.Lamp]:
-    """The scene's own lamps, strongest first, relative to the shot's origin."""
+    """The scene's own lamps, strongest first, relative to the shot's origin. What is written oddly is left out."""
     found = []
-    lights = shot.job.scene.get("lights", [])
+    lights = shot.job.scene.get("lights")
     for light in lights if isinstance(lights, (list, tuple)) else []:
-        if light.get("type") not in LAMP_TYPES or not light.get("energy"):
+        if not isinstance(light, Mapping) or light.get("type") not in LAMP_TYPES:
             continue
-        place = np.asarray(light["position"], np.float64) - shot.origin.numpy()
-        power = np.clip(np.asarray(light["rgb"], np.float64) * light["energy"] * WATTS, 0, BRIGHTEST)
-        found.append(conditions.Lamp(tuple(place.tolist()), tuple(power.tolist())))
+        place, colour, energy = _numbers(light.get("position")), _numbers(light.get("rgb")), light.get("energy")
+        if place is None or colour is None or not isinstance(energy, int | float) or energy <= 0:
+            continue
+        x, y, z = (place - shot.origin.numpy()).tolist()
+        red, green, blue = np.clip(colour * energy * WATTS, 0, BRIGHTEST).tolist()
+        found.append(conditions.Lamp((x, y, z), (red, green, blue)))
     return sorted(found, key=lambda lamp: -sum(lamp.power))[:MOST_LAMPS]
+
+
+def _numbers(value: object) -> np.ndarray | None:
+    """Three finite numbers, or None."""
+    try:
+        found = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        return None
+    return found if found.shape == (3,) and np.isfinite(found).all() else None
 
 
 def sun_facts(shot: Shot) -> tuple[float, float] | None:
     """(azimuth, height) in radians of the scene's own sun; None where it has none above the horizon."""
     sun = shot.job.scene.get("sun")
-    if not sun or not sun.get("direction"):
+    direction = _numbers(sun.get("direction")) if isinstance(sun, Mapping) else None
+    if direction is None or direction[2] <= 0.02:
         return None
-    x, y, z = (float(v) for v in sun["direction"])
-    return (math.atan2(y, x), math.atan2(z, math.hypot(x, y))) if z > 0.02 else None
+    x, y, z = direction.tolist()
+    return math.atan2(y, x), math.atan2(z, math.hypot(x, y))
 
 
 def azimuth(shot: Shot) -> float:
@@ -166,18 +183,20 @@ class Shadows:
         return lit.view(self.shot.size[1], self.shot.size[0])
 
 
-def shadows(shot: Shot, toward: Tensor, every: int = 4) -> Shadows:
-    """Shadow maps from every so many frames of the shot."""
-    solid = {f: torch.isfinite(shot.depth([f])[0]) & ~shot.moving(f) for f in range(0, shot.frames, every)}
-    middles = [
-        shot.points([f])[0][mask].median(0).values
-        for f, mask in list(solid.items())[:: max(1, len(solid) // 8)]
-        if mask.any()
-    ]
+def shadows(shot: Shot, toward: Tensor, tick: Callable[[], None]) -> Shadows:
+    """Shadow maps from frames spread over the whole shot, every fourth at most MOST_SHADOWED of them."""
+    every = max(4, -(-shot.frames // MOST_SHADOWED))
+    some = list(range(0, shot.frames, every))
+
+    def still_points(frame: int) -> Tensor:
+        tick()
+        return shot.points([frame])[0][torch.isfinite(shot.depth([frame])[0]) & ~shot.moving(frame)]
+
+    middles = [p.median(0).values for f in some[:: max(1, len(some) // 8)] if len(p := still_points(f))]
     middle = torch.stack(middles).mean(0) if middles else torch.zeros(3)
     still = ShadowMap(toward, middle, shot.scale)
-    for f, mask in solid.items():
-        still.add(shot.points([f])[0][mask])
+    for f in some:
+        still.add(still_points(f))
     return Shadows(shot, toward, middle, still)
 
 

@@ -1,4 +1,4 @@
-"""What a job keeps while it runs, so that it can go on: the look, every step's noisy sample, every window's frames.
+"""What a job keeps while it runs, so that it can go on: every step's noisy sample, every window's frames.
 
 Each file is written whole and its sha256 stands in progress.json; a file that is missing or whose hash differs is made
 again, nothing else is. The record carries its own sha256, and the one before it is kept: a damaged one costs a step.
@@ -19,7 +19,8 @@ from . import job
 
 PROGRESS = "progress.json"
 BEFORE = "progress-before.json"
-PASS_KEYS = (
+BLOCKS, BLOCK = 64, 4096  # of a pass that are hashed
+JOB_KEYS = (
     "prompt",
     "negative_prompt",
     "seed",
@@ -34,12 +35,28 @@ PASS_KEYS = (
 )
 
 
+def _spread(path: Path) -> bytes:
+    """A hash of blocks spread over a large file, and of its size: a pass that was made again differs in them."""
+    digest, size = hashlib.sha256(), path.stat().st_size
+    digest.update(str(size).encode())
+    with path.open("rb") as stream:
+        for i in range(BLOCKS):
+            stream.seek(i * size // BLOCKS)
+            digest.update(stream.read(BLOCK))
+    return digest.digest()
+
+
 def _fingerprint(j: job.Job, weights: str) -> str:
     """What the frames follow from: a change of any of it starts the job afresh."""
-    values = {key: getattr(j, key) for key in PASS_KEYS}
+    values = {key: getattr(j, key) for key in JOB_KEYS}
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=list).encode())
     digest.update(weights.encode())
-    digest.update((j.folder / "camera.npz").read_bytes())
+    digest.update(json.dumps(j.scene, sort_keys=True, default=repr).encode())
+    for name in ("camera.npz", "objects.npz"):
+        if (j.folder / name).exists():
+            digest.update((j.folder / name).read_bytes())
+    for name in sorted(j.passes):
+        digest.update(_spread(j.folder / j.passes[name]))
     return digest.hexdigest()
 
 

@@ -282,7 +282,7 @@ def main() -> int:
     try:
         from .check import device, versions
         worker.say("ready", device=device(), versions=versions())
-    except ImportError as error:
+    except (ImportError, OSError) as error:                 # OSError: a library that torch needs is missing
         log(f"torch can't be imported: {error}")            # jobs will fail with the same reason, one by one
         worker.say("ready", device="none", versions={})
     code = worker.loop()

@@ -9,7 +9,7 @@ from engine.diffusion import sampler, schedule
 from engine.models import shading, text
 from engine.models.lite import Lite, LiteConfig
 from engine.train import captions, clips
-from engine.weights import store
+from engine.weights import place, store
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +134,22 @@ def test_the_picture_shows_the_scene_and_the_prompt(bundled):
     assert ((made - c.picture) ** 2).mean() < 0.5 * ((base - c.picture) ** 2).mean()
     c.rows = text.encode(["at night"])[0]
     assert ((made - c.picture) ** 2).mean() < ((sample(bundled, c, True) - c.picture) ** 2).mean()
+
+
+# ---------------------------------------------------------------- where it runs
+
+
+def test_precision_is_probed_once_a_machine_and_kept_by_a_job(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(place, "_has_bf16", lambda: True)
+    monkeypatch.setattr(place, "_seconds", lambda dtype: 1.0 if dtype == torch.bfloat16 else 2.0)
+    assert place.choose().dtype == torch.bfloat16
+    monkeypatch.setattr(place, "_seconds", lambda dtype: 1.0)  # a busy moment
+    assert place.choose().dtype == torch.bfloat16
+    assert place.choose({"precision": "float32", "threads": 3}).dtype == torch.float32
+    assert place.choose({"precision": "float32", "threads": 3}).threads == 3
+    place.memory().write_text("not json")
+    assert place.choose().dtype == torch.float32
 
 
 # ---------------------------------------------------------------- weights

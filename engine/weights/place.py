@@ -1,15 +1,24 @@
-"""Which device and which precision a model runs in on this machine: a short probe decides, the report records it."""
+"""Which device and precision a model runs in on this machine: a short probe decides, once a machine; the report tells.
+
+Lite runs on the processor, also where a GPU is: its layers are small, and nobody has measured it on one yet.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import platform
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 
 PROBE = 768  # side of the probe's matrices
 CLEARLY = 1.3  # bf16 must be this much faster to be chosen
+PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
@@ -37,17 +46,46 @@ def threads() -> int:
     return max(1, min(found, torch.get_num_threads() or found))
 
 
-def choose(recorded: dict | None = None) -> Place:
-    """The place to run at. A job that goes on keeps the precision it began with, so that its bytes stay the same."""
-    count = threads()
-    if torch.cuda.is_available():
-        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-        return Place("cuda", dtype, count, "a GPU is at hand")
-    if recorded and recorded.get("device") == "cpu" and recorded.get("precision") in ("bfloat16", "float32"):
-        return Place("cpu", getattr(torch, recorded["precision"]), count, "as the job began")
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return Place("cpu", torch.float32, count, "this processor has no bf16 arithmetic")
-    gain = _seconds(torch.float32) / _seconds(torch.bfloat16)
-    if gain > CLEARLY:
-        return Place("cpu", torch.bfloat16, count, "the probe's bf16 products were clearly faster")
-    return Place("cpu", torch.float32, count, "the probe's bf16 products were not clearly faster")
+def memory() -> Path:
+    """Where the probe's answer is kept, so that the same job gives the same bytes however busy the machine is."""
+    root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    return Path(root) / "shotlock" / "precision.json"
+
+
+def _machine() -> str:
+    kind = torch.backends.cpu.get_cpu_capability()
+    return f"{platform.machine()} {platform.processor()} {kind} torch {torch.__version__}"
+
+
+def _has_bf16() -> bool:
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a torch that was built without it
+        return False
+
+
+def probe() -> tuple[str, str]:
+    """Precision and reason, as this machine answered the first time."""
+    path = memory()
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(path.read_text())
+        if known["machine"] == _machine() and known["precision"] in PRECISIONS:
+            return known["precision"], "this machine's probe"
+    if not _has_bf16():
+        return "float32", "this processor has no bf16 arithmetic"
+    clearly = _seconds(torch.float32) / _seconds(torch.bfloat16) > CLEARLY
+    answer = "bfloat16" if clearly else "float32"
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part.write_text(json.dumps({"machine": _machine(), "precision": answer}))
+        part.replace(path)
+    return answer, f"the probe's bf16 products were {'clearly' if clearly else 'not clearly'} faster"
+
+
+def choose(recorded: dict[str, Any] | None = None) -> Place:
+    """The place to run at. A job that goes on keeps precision and threads it began with: its bytes stay the same."""
+    if recorded and recorded.get("precision") in PRECISIONS and isinstance(recorded.get("threads"), int):
+        return Place("cpu", PRECISIONS[recorded["precision"]], recorded["threads"], "as the job began")
+    precision, why = probe()
+    return Place("cpu", PRECISIONS[precision], threads(), why)
