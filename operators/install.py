@@ -155,12 +155,19 @@ def cancel() -> None:
 
 
 def tick() -> None:
-    """Reads what the processes said and goes on to the next one. Called by the session's timer."""
-    install = _install
-    if install is None or install.state != "running" or install.process is None:
+    """Reads what the processes said and goes on to the next one. Called by the session's timer, which nothing here
+    ends: whatever goes wrong is this installation's failure."""
+    if _install is None or _install.state != "running" or _install.process is None:
         return
+    try:
+        _go_on(_install, _install.process)
+    except Exception as error:
+        _end(_install, "failed", advice([str(error)]) or str(error) or type(error).__name__)
+
+
+def _go_on(install: Install, process: subprocess.Popen) -> None:
     _read_words(install)
-    code = install.process.poll()
+    code = process.poll()
     if code is None or not install.words.empty():
         return
     install.done += 1

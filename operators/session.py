@@ -202,7 +202,12 @@ def _advance(job: Job) -> None:
     try:
         {"queued": _start_capture, "capturing": _watch_capture, "running": _watch_engine}[job.state](job)
     except Exception as error:
-        _end(job, "failed", str(error) or type(error).__name__)
+        _end(job, "failed", _sentence(error))
+
+
+def _sentence(error: Exception) -> str:
+    """One line; an exception may bring several, or none."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _start_capture(job: Job) -> None:
@@ -268,8 +273,8 @@ def _land_waiting() -> None:
             continue
         try:
             land(job, scene)
-        except takes.TakeError as error:
-            job.error = str(error)
+        except Exception as error:
+            job.error = _sentence(error)
         redraw()
 
 

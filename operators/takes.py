@@ -64,11 +64,13 @@ def read(folder: Path) -> Take:
         with np.load(folder / "camera.npz", allow_pickle=False) as camera:
             frames = tuple(int(frame) for frame in camera["frames"])
         return _take(folder, values, frames)
-    except (OSError, ValueError, KeyError) as error:
-        raise TakeError(f"{folder} holds no take that can be read: {error}") from error
+    except Exception as error:      # files can be broken in every way: cut short, no zip, another shape
+        raise TakeError(f"{folder} holds no take that can be read: {str(error) or type(error).__name__}") from error
 
 
 def _take(folder: Path, values: dict[str, Any], frames: tuple[int, ...]) -> Take:
+    if not frames:
+        raise ValueError("its camera has no frames")
     files = tuple(f"{index:06d}.png" for index in range(1, len(frames) + 1))
     missing = tuple(f for f, file in zip(frames, files) if not _holds_something(folder / "frames" / file))
     settings = {name: values[name] for name in properties.SETTINGS if name in values}

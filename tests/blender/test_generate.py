@@ -247,6 +247,22 @@ def test_the_scene_is_deleted_meanwhile(film, engine):
     assert len(strips(other)) == 1 and engine.waiting() == []
 
 
+@pytest.mark.parametrize(("spoil", "sentence"), [
+    (lambda folder: (folder / "camera.npz").write_bytes(b"PK\x03\x04"), "holds no take that can be read"),
+    (lambda folder: (folder / "job.json").write_text('{"seed": "seven"}'), "expected an int"),
+])
+def test_a_take_that_breaks_on_landing_says_so_and_the_timer_goes_on(film, engine, spoil, sentence):
+    job, after = start(engine, film), start(engine, film)
+    (job.folder / "frames").mkdir()
+    (job.folder / "job.json").write_text("{}")
+    np.savez(job.folder / "camera.npz", frames=np.arange(3))
+    spoil(job.folder)
+    job.state = "done"
+    assert engine.tick() == engine.PERIOD
+    assert sentence in job.error and "\n" not in job.error and not job.placed
+    assert after.state == "capturing" and engine.tick() == engine.PERIOD
+
+
 def test_saved_elsewhere_renamed_edited_and_undone_meanwhile(film, engine):
     home = Path(bpy.data.filepath).parent
     bpy.ops.ed.undo_push(message="before")

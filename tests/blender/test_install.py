@@ -95,6 +95,20 @@ def test_a_failure_keeps_the_old_one_and_says_what_to_do(install, tmp_path, monk
     assert "no-such-package-here" in json.loads(install.failure_report())["said"][0]
 
 
+def test_an_environment_that_cannot_take_its_place_is_a_failure_not_an_exception(install, tmp_path, monkeypatch):
+    empty = tmp_path / "requirements.txt"
+    empty.write_text("# nothing\n")
+    monkeypatch.setattr(install, "LOCK", empty)
+    monkeypatch.setattr(install, "TRIAL", "import sys; sys.exit(0)")
+    old = install.engine_folder()
+    old.mkdir(parents=True)
+    old.with_name("engine.old").write_text("in the way")
+    install.start()
+    failed = until_ended(install)
+    assert failed.state == "failed" and "engine.old" in failed.error
+    assert old.is_dir() and not install._part().exists()
+
+
 def test_cancelled_leaves_nothing(install):
     install.start()
     process = install.latest().process

@@ -211,6 +211,27 @@ def test_what_is_no_take_is_refused(saved, tmp_path):
         takes().read(folder)
 
 
+BROKEN = {
+    "cut short": lambda folder: (folder / "camera.npz").write_bytes((folder / "camera.npz").read_bytes()[:90]),
+    "no zip": lambda folder: (folder / "camera.npz").write_bytes(b"PK\x03\x04 and no more"),
+    "empty": lambda folder: (folder / "camera.npz").write_bytes(b""),
+    "another array": lambda folder: np.savez(folder / "camera.npz", poses=np.zeros(3)),
+    "one number": lambda folder: np.savez(folder / "camera.npz", frames=np.array(3)),
+    "no frames": lambda folder: np.savez(folder / "camera.npz", frames=np.zeros(0, int)),
+    "a list": lambda folder: (folder / "job.json").write_text("[]"),
+    "no crop": lambda folder: (folder / "job.json").write_text('{"crop": null}'),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_take_is_refused_in_one_sentence(saved, kind):
+    folder = make()
+    BROKEN[kind](folder)
+    with pytest.raises(takes().TakeError, match=r"holds no take that can be read: .") as refused:
+        takes().read(folder)
+    assert "\n" not in str(refused.value)
+
+
 def test_save_as_relinks(saved, tmp_path):
     folder = make()
     placed(saved, folder)
