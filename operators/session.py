@@ -9,7 +9,7 @@ import atexit
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def submit(scene: bpy.types.Scene, plan: Plan) -> Job:
     shot = plan.cameras[0] if len(set(plan.cameras)) == 1 else scene.name
     origin = Origin(bpy.data.filepath, scene.name, scene.session_uid, _opened)
     job = Job(plan=plan, shot=shot, folder=takes.new_folder(origin.file, shot), origin=origin)
-    job.warnings.extend(plan.notes)
+    _warn(job, plan.notes)
     _append(job)
     return job
 
@@ -165,7 +165,7 @@ def land(job: Job, scene: bpy.types.Scene) -> Any:
     take = takes.read(job.folder)
     strip = takes.place(scene, take)
     job.placed = True
-    job.warnings.extend(warning for warning in takes.warnings(scene, take) if warning not in job.warnings)
+    _warn(job, takes.warnings(scene, take))
     return strip
 
 
@@ -174,6 +174,13 @@ def placed(folder: Path) -> None:
     for job in jobs:
         if _same_path(str(job.folder), str(folder)):
             job.placed, job.error = True, ""
+
+
+def _warn(job: Job, sentences: Iterable[str]) -> None:
+    """Each once: a job that is resumed hears the same again."""
+    for sentence in sentences:
+        if sentence not in job.warnings:
+            job.warnings.append(sentence)
 
 
 # One tick
@@ -223,7 +230,7 @@ def _watch_capture(job: Job) -> None:
     job.phase, job.step, job.steps = "Capturing", news.get("done", job.step), news.get("total", len(job.plan.frames))
     job.eta = news.get("eta")
     if capture.state == "done":
-        job.warnings.extend(capture.warnings)
+        _warn(job, capture.warnings)
         _run(job)
     elif capture.state in ENDED:
         _end(job, capture.state, capture.error)
@@ -245,6 +252,7 @@ def _watch_engine(job: Job) -> None:
     if status.over:
         engine.forget(job.number)
         job.report = takes.report(job.folder)
+        _warn(job, takes.engine_warnings(job.report))
         _end(job, status.state, status.reason)
 
 

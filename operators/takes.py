@@ -105,6 +105,12 @@ def report(folder: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def engine_warnings(report: dict[str, Any]) -> list[str]:
+    """What was asked of the engine and could not be given, in its words."""
+    said = report.get("warnings")
+    return [sentence for sentence in said if isinstance(sentence, str)] if isinstance(said, list) else []
+
+
 def cached_report(folder: Path) -> dict[str, Any]:
     """The same for panels, which are drawn often: read again only when the file has changed."""
     try:

@@ -89,7 +89,9 @@ def children() -> set[int]:
 def test_generate_blocks_until_the_strip_exists(film, engine):
     from shotlock.operators import compat, takes
 
+    film.shotlock.negative_prompt = "blur"                     # at guidance 1, of which the engine has a word to say
     assert bpy.ops.shotlock.generate() == {"FINISHED"}
+    assert sum("negative prompt has no effect" in warning for warning in engine.jobs[-1].warnings) == 1
     (strip,) = strips(film)
     assert compat.strip_range(strip) == (-1, 2)
     assert strip.directory == "//shots/Cam A/take_001/frames/"
@@ -209,6 +211,8 @@ def test_only_the_cancelled_job_ends(film, engine):
 
 @in_one_blender
 def test_a_killed_engine_is_a_failed_job_that_resumes(film, engine):
+    painted = bpy.data.images.new("Painted", 8, 8)             # of which the capture has a word to say
+    painted.pixels[0], painted.use_fake_user = 0.5, True
     job = start(engine, film)
     until(engine, lambda: job.state == "running" and job.phase == "Sampling")
     os.kill(engine.client().pid, signal.SIGKILL)
@@ -217,6 +221,7 @@ def test_a_killed_engine_is_a_failed_job_that_resumes(film, engine):
     assert job.folder.is_dir()
     assert bpy.ops.shotlock.resume() == {"FINISHED"}
     assert job.state == "done" and len(strips(film)) == 1
+    assert sum("Painted" in warning for warning in job.warnings) == 1, job.warnings
 
 
 def test_another_file_is_opened_meanwhile(film, engine, new_file):
