@@ -55,11 +55,15 @@ def shared_settings() -> dict[str, Any]:
             default=4, min=1, max=200, soft_max=30, options=set(),
         ),
         "guidance": FloatProperty(
-            name="Guidance", description="How hard the prompt pulls: 1 is as the model was trained",
+            name="Guidance",
+            description="How hard the frames are pulled to the prompt and away from the negative prompt: 1 is as the "
+                        "model was trained",
             default=1.0, min=0.0, max=30.0, soft_max=10.0, options=set(),
         ),
         "control_strength": FloatProperty(
-            name="Control", description="How strictly the frames keep to the scene's geometry and colours",
+            name="Control",
+            description="How strictly the frames keep to the scene's own colours: 0 lets the model paint the surfaces "
+                        "by itself",
             default=1.0, min=0.0, max=1.0, subtype="FACTOR", options=set(),
         ),
         "model": EnumProperty(

@@ -210,6 +210,16 @@ def _advance(job: Job) -> None:
         {"queued": _start_capture, "capturing": _watch_capture, "running": _watch_engine}[job.state](job)
     except Exception as error:
         _end(job, "failed", _sentence(error))
+        _let_go(job)
+
+
+def _let_go(job: Job) -> None:
+    """Nobody watches it any longer: neither its background Blender nor the engine goes on with it."""
+    with contextlib.suppress(Exception):
+        if job.capture is not None:
+            job.capture.cancel()
+        if job.number and _client is not None:
+            _client.cancel(job.number)
 
 
 def _sentence(error: Exception) -> str:
