@@ -28,8 +28,7 @@ def strip_down(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
         other.use = other == layer
     layer.samples = 0
     layer.use_volumes = layer.use_freestyle = False
-    if hasattr(layer, "world_override"):
-        layer.world_override = None
+    compat.set_where_known(layer, world_override=None)
     scene.world = None  # neither its light nor its pictures are wanted, nor its fog
     scene.background_set and _without_world(scene.background_set)
     for thing in bpy.data.objects:
@@ -75,17 +74,15 @@ def _plain_cycles(scene: Any) -> None:
         "film_transparent_glass": False, "pixel_filter_type": "BLACKMAN_HARRIS", "filter_width": 1.5,
         "max_bounces": 0, "use_fast_gi": False, "caustics_reflective": False, "caustics_refractive": False,
         "transparent_max_bounces": max(32, cycles.transparent_max_bounces)}
-    for name, value in wanted.items():
-        if hasattr(cycles, name):
-            setattr(cycles, name, value)
+    compat.set_where_known(cycles, **wanted)
 
 
 # --- materials ----------------------------------------------------------------------------------------------------
 
 
 def _plain_material(material: bpy.types.Material) -> None:
-    if hasattr(material, "cycles") and hasattr(material.cycles, "emission_sampling"):
-        material.cycles.emission_sampling = "NONE"  # it still glows; it is no longer searched for as a light
+    # it still glows; it is no longer searched for as a light
+    compat.set_where_known(getattr(material, "cycles", None), emission_sampling="NONE")
     if material.node_tree:
         for node in material.node_tree.nodes:
             if node.type == "OUTPUT_MATERIAL":

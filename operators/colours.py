@@ -87,5 +87,4 @@ def show_as_generated(scene: bpy.types.Scene) -> None:
     view = scene.view_settings
     view.view_transform = "Standard"
     view.look, view.exposure, view.gamma, view.use_curve_mapping = "None", 0.0, 1.0, False
-    if hasattr(view, "use_white_balance"):
-        view.use_white_balance = False
+    compat.set_where_known(view, use_white_balance=False)

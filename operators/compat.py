@@ -48,9 +48,11 @@ def add_image_strip(scene: bpy.types.Scene, name: str, files: Sequence[str], cha
     return strip
 
 
-def forget_strip_images(strip: Any) -> None:
-    """5.x keeps showing what a file held before; the argument is required in every version."""
-    strip.invalidate_cache("RAW")
+def set_where_known(owner: Any, **values: Any) -> None:
+    """Settings that some of 4.2 to 5.2 lack: where there is none, there is nothing to set."""
+    for name, value in values.items():
+        if hasattr(owner, name):
+            setattr(owner, name, value)
 
 
 def select_only(scene: bpy.types.Scene, strip: Any) -> None:
