@@ -188,6 +188,18 @@ def test_cancel_while_capturing_leaves_nothing(film, engine):
     assert job.state == "cancelled"
 
 
+def test_a_capture_that_is_not_understood_is_ended(film, engine):
+    from shotlock.operators import passes
+
+    before = children()
+    job = start(engine, film)
+    until(engine, lambda: job.state == "capturing" and children() - before)
+    job.capture._lines.put(passes.PREFIX + b"not a message")
+    until(engine, ended(job))
+    assert job.state == "failed" and job.error and "\n" not in job.error
+    assert children() == before and job.capture.state == "cancelled"
+
+
 @in_one_blender
 def test_cancel_while_the_engine_runs(film, engine):
     home = Path(bpy.data.filepath).parent
