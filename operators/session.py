@@ -79,6 +79,7 @@ jobs: list[Job] = []
 _client: Client | None = None
 _made_from: tuple = ()      # the file that was the client's Python when it was made
 _opened = 0
+_before: list[tuple[Any, str]] = []     # while a file is saved elsewhere: strips and the jobs they had
 
 
 # For the panels and operators: reading
@@ -374,11 +375,21 @@ def _on_load(*_: Any) -> None:
 @persistent
 def _before_save(target: str = "", *_: Any) -> None:
     if target and Path(target).parent != Path(bpy.data.filepath or target).parent:
+        _before[:] = [(strip, strip.shotlock.job) for _scene, strip in takes.strips_of_takes()]
         takes.rebase(target)
 
 
 @persistent
+def _save_failed(*_: Any) -> None:
+    """The file stays where it was, and so do the jobs that were made relative to another folder."""
+    for strip, job in _before:
+        strip.shotlock.job = job
+    _before.clear()
+
+
+@persistent
 def _after_save(target: str = "", *_: Any) -> None:
+    _before.clear()
     takes.relink()
     if not _same_path(target, bpy.data.filepath):
         return                                          # a copy, such as the one that is captured
@@ -406,8 +417,8 @@ def _ask_to_move() -> None:
 
 
 HANDLERS: tuple[tuple[str, Callable], ...] = (
-    ("load_post", _on_load), ("save_pre", _before_save), ("save_post", _after_save), ("undo_post", _after_undo),
-    ("redo_post", _after_undo),
+    ("load_post", _on_load), ("save_pre", _before_save), ("save_post", _after_save),
+    ("save_post_fail", _save_failed), ("undo_post", _after_undo), ("redo_post", _after_undo),
 )
 
 

@@ -244,6 +244,16 @@ def test_save_as_relinks(saved, tmp_path):
     assert strips(bpy.context.scene)[0].shotlock.job == "//../shots/Cam A/take_001"
 
 
+def test_a_failed_save_leaves_the_job_where_it_was(saved, tmp_path):
+    folder = make()
+    placed(saved, folder)
+    shutil.rmtree(folder)                                      # even where no folder tells what it should be
+    (tmp_path / "sub").write_text("in the way")
+    with pytest.raises(RuntimeError):
+        bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "sub" / "other.blend"))
+    assert strips(saved)[0].shotlock.job == "//shots/Cam A/take_001"
+
+
 def test_a_copy_leaves_the_open_file_alone_and_is_right_itself(saved, tmp_path, monkeypatch):
     placed(saved, make())
     (tmp_path / "sub").mkdir()
