@@ -141,7 +141,7 @@ def read_prompt(run: Run) -> Prompt:
     sun = sun_facts(shot)
     told = any(words in j.prompt.lower() for words in TIMES_OF_DAY)
     some = sorted({0, shot.frames // 2, shot.frames - 1})
-    facts = maps(shot, some, None, torch.float32)
+    facts = maps(shot, some, None, torch.float32, run.tick)
     statistics = conditions.statistics(facts, None if told or sun is None else sun[1], bool(lamps(shot)))[None]
     raw, tokens, pooled, _ = run.model.look(text.encode([j.prompt]), statistics)
     raw_un, tokens_un, pooled_un, _ = run.model.look(text.encode([j.negative_prompt or PLAIN]), statistics)
@@ -163,7 +163,7 @@ def cast_shadows(run: Run, prompt: Prompt) -> Shadows:
 
 def window_maps(run: Run, shadow: Shadows, frames: list[int]) -> Tensor:
     """Conditions (f, C, H, W), weakened as the artist asked."""
-    out = maps(run.shot, frames, shadow, torch.float16)
+    out = maps(run.shot, frames, shadow, torch.float16, run.tick)
     strength = run.shot.job.control_strength
     if strength < 1:
         out[:, conditions.SLICE["has_base"]] *= strength
@@ -373,7 +373,7 @@ def camera_report(run: Run) -> dict[str, Any]:
 
     try:
         return measure(run.shot.job.folder, stop=run.stop)
-    except job.Cancelled:
+    except (job.Cancelled, job.BadJob):  # stopped, or the folder is no longer a job's
         raise
     except Exception as error:  # the frames are there: say so, and go on
         traceback.print_exc(file=sys.stderr)

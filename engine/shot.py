@@ -200,11 +200,12 @@ def shadows(shot: Shot, toward: Tensor, tick: Callable[[], None]) -> Shadows:
     return Shadows(shot, toward, middle, still)
 
 
-def maps(shot: Shot, frames: list[int], shadow: Shadows | None, dtype: torch.dtype) -> Tensor:
+def maps(shot: Shot, frames: list[int], shadow: Shadows | None, dtype: torch.dtype, tick: Callable[[], None]) -> Tensor:
     """Conditions of some frames, (f, C, H, W), a few at a time so that only the result is large."""
     out = torch.empty(len(frames), conditions.WIDTH, shot.size[1], shot.size[0], dtype=dtype)
     own = lamps(shot)
     for i in range(0, len(frames), CHUNK):
+        tick()
         part = frames[i : i + CHUNK]
         depth, normal, anchor = shot.depth(part), shot.normal(part), shot.anchors(part)
         base, gloss, emission = (shot.read(name, part) for name in ("base", "gloss", "emission"))
