@@ -24,6 +24,7 @@ from engine.client import Client
 ROOT = Path(__file__).resolve().parents[1]
 LONG = 240.0                    # seconds: a limit for a machine under load, never a measurement
 FRAMES, WIDTH, HEIGHT, STEPS = 9, 48, 32, 8
+TROUBLE = "sp ace 'q\" ;$(touch x) %d # é 雪 🎬"           # row 19: a folder's name is only a name
 
 
 def until(true, seconds: float = LONG, pause: float = 0.005):
@@ -81,10 +82,8 @@ def truth(original, tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture
 def folder(original, tmp_path) -> Path:
-    """A fresh copy, in a folder whose name tries to be trouble (row 19)."""
-    place = tmp_path / "sp ace 'q\" ;$(touch x) %d # é 雪 🎬"
-    shutil.copytree(original, place)
-    return place
+    """A fresh copy, in a folder whose name tries to be trouble."""
+    return shutil.copytree(original, tmp_path / TROUBLE)
 
 
 @pytest.fixture
@@ -106,25 +105,62 @@ def ends(client: Client, name: str) -> str:
     return client.jobs[name].state
 
 
-# Rows 1 and 29: killed at any moment, and the same bytes all the same
+# Rows 1, 19 and 29: killed at any moment, and the same bytes all the same
 
-def test_row_1_killed_at_random_steps_it_goes_on_to_the_same_frames(client, folder, truth):
-    chance = random.Random(1)
-    furthest = 0
-    for kill in range(4):
-        name = client.run(folder)
-        reaches(client, name, "sample", furthest)
-        time.sleep(chance.uniform(0, 0.04))                 # a quick machine soon has the rest
+KILLS, MANY_STEPS = 20, 60      # enough steps that a quick machine is still sampling when it is killed
+
+
+@pytest.fixture(scope="session")
+def slow(job_maker, tmp_path_factory) -> tuple[Path, dict[str, str]]:
+    """A job of many small steps that never ran, and the frames of its uninterrupted run."""
+    place = tmp_path_factory.mktemp("slow")
+    job_maker.make_job(place / "job", frames=5, width=WIDTH, height=HEIGHT, steps=MANY_STEPS)
+    ended = engine("run", shutil.copytree(place / "job", place / "run"))
+    assert ended.returncode == 0, ended.stderr
+    return place / "job", hashes(place / "run")
+
+
+def kill_at(client: Client, name: str, moment: float, kept: int) -> int:
+    """Kills the engine `moment` seconds after the job's first word, unless the job is done before. Returns the last
+    step that was said; none said may lie before `kept`, the last one said before an earlier kill."""
+    job = client.jobs[name]
+    until(lambda: client.poll() is not None and (job.phase or job.over))
+    end, furthest = time.monotonic() + moment, kept
+    while time.monotonic() < end and not job.over:
+        client.poll()
+        if job.phase == "sample" and job.steps:             # a window's; the key frame's are not counted
+            assert job.step >= kept, "a finished step was made again"
+            furthest = job.step
+        time.sleep(0.002)
+    if not job.over:
         os.kill(client.pid, signal.SIGKILL)
-        until(lambda name=name: client.poll() is not None and client.jobs[name].over, 5)
+    until(lambda: client.poll() is not None and job.over, 5)
+    return furthest
+
+
+def test_row_1_killed_at_20_random_moments_it_goes_on_to_the_same_frames(client, slow, tmp_path):
+    """One job, killed again and again. A machine so quick that the job ends in between begins it anew: only kills
+    count."""
+    original, truth = slow
+    chance, kills, said, folder = random.Random(1), 0, 0, tmp_path / TROUBLE
+    shutil.copytree(original, folder)
+    while kills < KILLS:
+        name = client.run(folder)
+        said = kill_at(client, name, chance.uniform(0, 0.8), said)
         job = client.jobs[name]
+        if job.state == "done":
+            assert hashes(folder) == truth
+            shutil.rmtree(folder)
+            shutil.copytree(original, folder)
+            said = 0
+            continue
         assert (job.state, job.kind) == ("failed", "engine") and "SIGKILL" in job.reason and "goes on" in job.reason
         assert not (folder / "frames").exists() or hashes(folder) == truth, "frames/ is whole or not there"
-        furthest = min(kill + 1, STEPS - 1)
+        kills += 1
     name = client.run(folder)
     assert ends(client, name) == "done" and hashes(folder) == truth
     assert not parts(folder) and not (folder / "state").exists()
-    assert not list(folder.parent.rglob("x"))
+    assert not list(tmp_path.rglob("x"))
 
 
 # Row 2: Blender is killed while the engine computes
