@@ -1,15 +1,19 @@
 """Training as a tool: scenes are what they say, a run writes weights and goes on from them, words are learnt."""
 
 import csv
+import dataclasses
 import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from engine.geometry import cameras
+from engine.geometry.reproject import View, reproject
 from engine.models.lite import LiteConfig
-from engine.train import captions, clips, loop, scenes
+from engine.train import captions, clips, loop, run_state, scenes
+from engine.train.data import Data, mirrored
 from engine.weights import store
 
 TINY = LiteConfig(width=32, layers=1, heads=2, stem=8, detail=4, head=8)
@@ -58,7 +62,7 @@ def test_mirroring_keeps_every_fact_true():
     from engine.models import shading
 
     clip = clips.render(captions.Brief(place="street"), 1, 32, 48, np.random.default_rng(2))
-    item = loop.mirrored(
+    item = mirrored(
         dict(
             picture=clip.picture,
             maps=clip.maps,
@@ -80,26 +84,84 @@ def test_mirroring_keeps_every_fact_true():
     assert torch.allclose(shaded(item["maps"], item["azimuth"], item["cloud_seed"]), plain.flip(-1), atol=1e-4)
 
 
-def test_a_run_writes_weights_and_goes_on_from_them(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loop, "STAGES", [(0.0, [(1, 32, 48)])])
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(loop, "STAGES", [(0.0, [(1, 32, 48), (5, 16, 32)])])
+    monkeypatch.setattr(loop, "FIRST_POOL", 2)
     monkeypatch.setattr(loop, "sheet", lambda model, path: 0.0)
     monkeypatch.setattr(loop, "LOG_EVERY", 2)
-    recipe = loop.Recipe(most_steps=4, words_first=0, threads=1, warm_up=1)
-    loop.train(tmp_path, recipe, TINY)
-    first = store.load(tmp_path, "lite")
+    return loop.Recipe(most_steps=4, words_first=0.25, threads=1, warm_up=1)
+
+
+def test_a_run_writes_weights_and_a_log(tmp_path, quick):
+    loop.train(tmp_path, quick, TINY)
     assert store.config(tmp_path, "lite")["trained"]["steps"] == 4
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert rows and float(rows[-1]["briefs"]) > 0
-    model = loop.start(tmp_path, TINY)
-    for key, value in model.state_dict().items():
-        assert torch.equal(value, first[key])
-    loop.train(tmp_path, loop.Recipe(most_steps=3, words_first=0, threads=1, warm_up=1), TINY)
-    assert any(not torch.equal(value, first[key]) for key, value in store.load(tmp_path, "lite").items())
+
+
+def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, quick):
+    """Weights, average, moments, random numbers and clips: two steps and two more are four steps, to the bit."""
+    whole = loop.train(tmp_path / "whole", quick, TINY)
+    loop.train(tmp_path / "cut", quick, TINY, limit_steps=2)
+    half = store.load(tmp_path / "cut", "lite")
+    loop.train(tmp_path / "cut", quick, TINY)
+    one, two = (run_state.load(tmp_path / name) for name in ("whole", "cut"))
+    assert one.facts["step"] == two.facts["step"] == 4 and one.facts["data"] == two.facts["data"]
+    for group, members in one.groups.items():
+        for name, value in members.items():
+            assert torch.equal(value, two.groups[group][name]), f"{group} {name}"
+    end = store.load(tmp_path / "cut", "lite")
+    assert any(not torch.equal(end[key], half[key]) for key in end)
+    assert all(torch.equal(end[key], value) for key, value in store.load(tmp_path / "whole", "lite").items())
+    assert whole
+
+
+def test_a_finished_run_is_left_alone(tmp_path, quick):
+    loop.train(tmp_path, quick, TINY)
+    before = (tmp_path / run_state.NAME).read_bytes()
+    assert loop.train(tmp_path, quick, TINY) == {}
+    assert (tmp_path / run_state.NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("broken", [None, b"", b"not a state"])
+def test_a_run_goes_on_from_weights_alone(tmp_path, quick, broken):
+    loop.train(tmp_path, quick, TINY)
+    weights = store.load(tmp_path, "lite")
+    state = tmp_path / run_state.NAME
+    state.unlink() if broken is None else state.write_bytes(broken)
+    run = loop.begin(tmp_path, quick, TINY)
+    assert run.step == 0
+    for key, value in run.model.state_dict().items():
+        assert torch.equal(value, weights[key])
+
+
+def test_a_state_of_other_weights_is_not_mixed_with_these(tmp_path, quick):
+    for name, seed in (("one", 1), ("two", 2)):
+        loop.train(tmp_path / name, dataclasses.replace(quick, seed=seed), TINY)
+    shutil.copy(tmp_path / "one" / run_state.NAME, tmp_path / "two")
+    assert loop.begin(tmp_path / "two", quick, TINY).step == 0
+
+
+def test_a_keyframe_follows_what_moves():
+    """A figure that walks is found where it went: its colour does not stay behind, nor is it lost."""
+    scene = scenes.Scene([scenes.Shape("box", (0, 5, 1), (0.6, 0.6, 1), velocity=(0.5, 0, 0))])
+    scene.c2w = np.tile([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 1.5], [0, 0, 0, 1.0]], (3, 1, 1))
+    scene.focal = np.ones(3)
+    p = scenes.passes(scene, 48, 96)
+    index, matrix = scenes.motion(scene, 3)
+    views = [View(depth=p.depth[f], K=p.K[f], c2w=p.c2w[f], normal=p.normal[f], index=p.index[f], object_index=index,
+                  matrix=matrix[:, f]) for f in range(3)]  # fmt: skip
+    colour = p.anchor.permute(0, 3, 1, 2)  # tells which point of the figure it is
+    figure = p.index[2] == scenes.FIRST_INDEX
+    seen, valid = reproject(colour[0], views[0], views[2])
+    assert (valid & figure).sum() > 0.7 * figure.sum()
+    assert (seen - colour[2]).abs().amax(0)[valid & figure].max() < 0.1
 
 
 def test_the_look_learns_words():
     torch.manual_seed(0)
-    data = loop.Data(loop.Recipe())
+    data = Data(0)
     model = loop.Lite(TINY)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = [loop._look_step(model, data, optimiser)["briefs"] for _ in range(60)]

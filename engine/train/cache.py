@@ -19,7 +19,11 @@ def keyframe(clip: Clip, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         colour.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**31)))
     )
     views = [
-        View(depth=clip.depth[f], K=clip.K[f], c2w=clip.c2w[f], normal=clip.normal[f]) for f in range(len(clip.picture))
-    ]
+        View(
+            depth=clip.depth[f], K=clip.K[f], c2w=clip.c2w[f], normal=clip.normal[f], index=clip.index[f],
+            object_index=clip.object_index, matrix=clip.matrix[:, f],
+        )
+        for f in range(len(clip.picture))
+    ]  # fmt: skip
     seen = [reproject(colour, views[source], view) for view in views]
     return torch.stack([c for c, _ in seen]), torch.stack([v for _, v in seen])

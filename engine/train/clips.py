@@ -31,7 +31,9 @@ class Clip:
     footprint: Tensor  # (F, H, W)
     ray: Tensor  # (F, H, W, 3)
     normal: Tensor  # (F, H, W, 3)
-    index: Tensor
+    index: Tensor  # (F, H, W)
+    object_index: Tensor  # (N,)
+    matrix: Tensor  # (N, F, 4, 4)
     K: Tensor
     c2w: Tensor
     pane: Tensor  # (F, 1, H, W)
@@ -39,6 +41,7 @@ class Clip:
     statistics: Tensor  # (STATISTICS,)
     azimuth: float
     cloud_seed: float
+    place: str
     caption: str
     rows: Tensor  # (S, G)
 
@@ -83,6 +86,6 @@ def render(brief: captions.Brief, frames: int, height: int, width: int, rng: np.
     known_height = float(values["height"][0]) if rng.random() < 0.3 else None
     words = captions.caption(brief, rng)
     return Clip(
-        picture, maps, p.depth, p.anchor, anchors.footprint(p.depth, p.K), ray, p.normal, p.index, p.K, p.c2w, p.pane[:, None].float(), raw,
-        conditions.statistics(maps, known_height, bool(scene.lamps)), azimuth, seed, words, text.encode([words])[0],
+        picture, maps, p.depth, p.anchor, anchors.footprint(p.depth, p.K), ray, p.normal, p.index, *scenes.motion(scene, frames), p.K, p.c2w, p.pane[:, None].float(), raw,
+        conditions.statistics(maps, known_height, bool(scene.lamps)), azimuth, seed, brief.place, words, text.encode([words])[0],
     )  # fmt: skip

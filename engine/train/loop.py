@@ -1,7 +1,8 @@
-"""`python -m engine train`: makes lite's weights from nothing, or goes on from weights alone.
+"""`python -m engine train`: makes lite's weights from nothing, or goes on where a run was cut off.
 
 Scenes are made while training runs; a small pool per size is reused a few times. Every two minutes the averaged weights,
-a line of the log and a sheet of pictures are written, so that a run that is cut off loses two minutes.
+the state of the run, a line of the log and a sheet of pictures are written: a run that is cut off loses two minutes, and
+what follows is what would have followed. Where only weights lie in the folder, it goes on from those.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import csv
 import math
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,138 +22,61 @@ from torch import Tensor
 
 from .. import conditions
 from ..diffusion import schedule
-from ..geometry.noise import surface_noise
-from ..models import shading, text
+from ..models import shading
 from ..models.lite import Lite, LiteConfig
 from ..weights import store
-from . import captions, clips
-from .cache import keyframe
+from . import captions, run_state
+from .data import Batch, Data, Drops, Size
 from .sheet import sheet
 
-Size = tuple[int, int, int]  # frames, height, width
 STAGES: list[tuple[float, list[Size]]] = [  # from this share of the run on: sizes in the mix
     (0.0, [(5, 64, 96), (9, 64, 96), (1, 96, 160), (5, 96, 64)]),
     (0.45, [(5, 64, 96), (5, 96, 160), (1, 144, 256), (9, 96, 160), (1, 160, 96)]),
     (0.8, [(5, 96, 160), (5, 144, 256), (1, 256, 448), (9, 96, 160), (1, 224, 128)]),
 ]
-PIXELS = 8 * 5 * 64 * 96  # of a batch, about
-POOL, REUSE = 40, 4  # clips kept per size; uses of a clip, about
 CHOSEN = 3  # frames that pass the full-size layers in a step
+FIRST_POOL = 24  # clips made before the first step
 LOG_EVERY = 25
 SHEET_EVERY_STEPS = 300  # about: pictures cost as much as ten steps
 COLUMNS = ["step", "seconds", "norm", "shaded", "whole", "small", "look", "pane", "base", "briefs"]
 LOOK_BATCH = 128  # briefs without pictures that train the look in every step
+ENDLESS = 10**9
 
 
 @dataclass(frozen=True)
 class Recipe:
-    minutes: float = 60.0
-    most_steps: int = 10**9
-    words_first: float = 2.5  # minutes in which only the look is trained
+    minutes: float = 60.0  # of the whole run, however often it is cut off
+    most_steps: int = ENDLESS  # where given, the run is counted in steps instead
+    words_first: float = 0.04  # share of the run in which only the look is trained
     rate: float = 1e-3
     warm_up: int = 100
     decay: float = 0.999  # of the average
-    drop_base: float = 0.3
-    drop_caption: float = 0.1
-    drop_cache: float = 0.45
+    drops: Drops = field(default_factory=Drops)
     seed: int = 0
     save_every: float = 120.0  # seconds
     threads: int = 2
 
+    def share(self, step: int, seconds: float) -> float:
+        """How far the run is, 0..1: by steps where they are counted (the same at every repetition), else by the clock."""
+        return step / self.most_steps if self.most_steps < ENDLESS else seconds / (self.minutes * 60)
+
 
 @dataclass
-class Batch:
-    picture: Tensor  # B F 3 H W
-    maps: Tensor  # B F C H W
-    noise: Tensor  # B F 3 H W
-    rows: Tensor
-    statistics: Tensor
-    look: Tensor  # B LOOK_WIDTH raw
-    azimuth: Tensor  # B 1 1 1 1
-    cloud_seed: Tensor  # B
-    pane: Tensor  # B F 1 H W
-    has_base: Tensor  # B
-    base: Tensor  # B F 3 H W, the truth where it was dropped
+class Run:
+    """A training run in the middle of its way."""
 
+    folder: Path
+    recipe: Recipe
+    model: Lite
+    average: dict[str, Tensor]
+    optimiser: torch.optim.Optimizer
+    data: Data
+    step: int = 0
+    seconds: float = 0.0  # of training, in all sittings
 
-class Data:
-    """Pools of clips, one per size, renewed as they are used."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe, self.rng = recipe, np.random.default_rng(recipe.seed)
-        self.pools: dict[Size, deque[clips.Clip]] = {}
-        self.statistics: dict[str, deque[Tensor]] = {place: deque(maxlen=64) for place in captions.PLACES}
-
-    def make(self, size: Size) -> clips.Clip:
-        brief = captions.draw(self.rng)
-        clip = clips.render(brief, *size, self.rng)
-        self.statistics[brief.place].append(clip.statistics)
-        return clip
-
-    def fill(self, count: int) -> None:
-        """A first pool of small clips, and with it statistics of every kind of place."""
-        size = STAGES[0][1][0]
-        self.pools[size] = deque((self.make(size) for _ in range(count)), maxlen=POOL)
-
-    def batch(self, size: Size) -> Batch:
-        count = max(2, min(16, round(PIXELS / math.prod(size))))
-        pool = self.pools.setdefault(size, deque(maxlen=POOL))
-        for _ in range(max(count - len(pool), math.ceil(count / REUSE))):
-            pool.append(self.make(size))
-        chosen = [pool[i] for i in self.rng.choice(len(pool), count, replace=False)]
-        return collate([self.item(clip) for clip in chosen])
-
-    def item(self, clip: clips.Clip) -> dict[str, Tensor]:
-        """A clip with fresh noise, fresh drops and a keyframe, mirrored at times."""
-        r, rng = self.recipe, self.rng
-        maps = clip.maps.clone()
-        base = maps[:, conditions.SLICE["base"]].clone()
-        keep = rng.random() >= r.drop_base
-        if not keep:
-            maps[:, conditions.SLICE["base"]] = 0
-            maps[:, conditions.SLICE["has_base"]] = 0
-        if rng.random() >= r.drop_cache:
-            conditions.put_cache(maps, *keyframe(clip, rng))
-        frames = len(maps)
-        sky = ~torch.isfinite(clip.depth)
-        noise = surface_noise(
-            clip.anchor, clip.footprint, sky, clip.ray, int(rng.integers(2**62)), torch.arange(frames)
-        )
-        words = clip.rows if rng.random() >= r.drop_caption else torch.zeros_like(clip.rows)
-        item = dict(picture=clip.picture, maps=maps, noise=noise, rows=words, statistics=clip.statistics, look=clip.look, pane=clip.pane,
-                    azimuth=torch.tensor(clip.azimuth),
-            cloud_seed=torch.tensor(clip.cloud_seed), has_base=torch.tensor(float(keep)), base=base)  # fmt: skip
-        return mirrored(item) if rng.random() < 0.5 else item
-
-    def briefs(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Captions, statistics and looks without pictures: rows (B, S, G), (B, STATISTICS), (B, LOOK_WIDTH)."""
-        rows, statistics, looks = [], [], []
-        for _ in range(count):
-            brief = captions.draw(self.rng, balanced=True)
-            bank = self.statistics[brief.place]
-            facts = bank[self.rng.integers(len(bank))].clone() if bank else torch.zeros(conditions.STATISTICS)
-            rows.append(captions.caption(brief, self.rng))
-            statistics.append(facts)
-            looks.append(torch.from_numpy(captions.raw(captions.look(brief, self.rng))))
-        return text.encode(rows), torch.stack(statistics), torch.stack(looks)
-
-
-def mirrored(item: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Left and right exchanged: pictures and maps flipped, world x negated (rays, normals, sines of x, the sun)."""
-    out = dict(item)
-    for name in ("picture", "maps", "noise", "pane", "base"):
-        out[name] = item[name].flip(-1).clone()
-    first = conditions.SLICE["position"].start
-    for channel in (conditions.SLICE["ray"].start, conditions.SLICE["normal"].start, first, first + 3):
-        out["maps"][:, channel] *= -1
-    out["azimuth"] = math.pi - item["azimuth"]
-    out["cloud_seed"] = -item["cloud_seed"]
-    return out
-
-
-def collate(items: list[dict[str, Tensor]]) -> Batch:
-    joined = {name: torch.stack([item[name] for item in items]) for name in items[0]}
-    return Batch(**{**joined, "azimuth": joined["azimuth"].view(-1, 1, 1, 1, 1)})
+    @property
+    def share(self) -> float:
+        return self.recipe.share(self.step, self.seconds)
 
 
 # ---------------------------------------------------------------- losses
@@ -227,41 +151,74 @@ def start(folder: Path, config: LiteConfig) -> Lite:
 
 
 @torch.no_grad()
-def average(ema: dict[str, Tensor], model: Lite, step: int, decay: float) -> None:
+def follow(average: dict[str, Tensor], model: Lite, step: int, decay: float) -> None:
+    """The exponential moving average of the weights, quicker at first."""
     d = min(decay, (step + 1) / (step + 10))
     for key, value in model.state_dict().items():
-        ema[key].lerp_(value, 1 - d) if value.is_floating_point() else ema[key].copy_(value)
+        average[key].lerp_(value, 1 - d) if value.is_floating_point() else average[key].copy_(value)
 
 
-def train(folder: Path, recipe: Recipe, config: LiteConfig | None = None) -> dict[str, float]:
-    """Trains until the minutes are over; returns the last averaged losses. Goes on from weights in the folder."""
-    torch.set_num_threads(recipe.threads)
-    torch.manual_seed(recipe.seed)
+def begin(folder: Path, recipe: Recipe, config: LiteConfig) -> Run:
+    """A new run, or the one that was cut off in this folder; the first clips are made."""
     folder.mkdir(parents=True, exist_ok=True)
-    model, data = start(folder, config or LiteConfig()), Data(recipe)
-    ema = {key: value.clone() for key, value in model.state_dict().items()}
+    torch.manual_seed(recipe.seed)
+    model = start(folder, config)
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    began = saved = time.monotonic()
+    average = {key: value.clone() for key, value in model.state_dict().items()}
+    run = Run(folder, recipe, model, average, optimiser, Data(recipe.seed, recipe.drops))
+    kept = run_state.load(folder)
+    if kept is not None and kept.facts["weights"] == store.fingerprint(folder, "lite"):
+        resume(run, kept)
+    else:  # a state of other weights says nothing about these
+        run.data.fill(STAGES[0][1][0], FIRST_POOL)
+    return run
+
+
+def resume(run: Run, kept: run_state.RunState) -> None:
+    """Everything as it was when the state was written."""
+    store.fill(run.model, kept.groups["raw"], "lite")
+    run.average = dict(kept.groups["average"])
+    run_state.restore_moments(run.optimiser, run.model, kept.groups, kept.facts["updates"])
+    run.data.restore(kept.facts["data"], kept.groups["bank"])
+    run.step, run.seconds = kept.facts["step"], kept.facts["seconds"]
+    torch.set_rng_state(kept.groups["random"]["torch"])
+    print(f"goes on at step {run.step}, after {run.seconds / 60:.1f} minutes of training", flush=True)
+
+
+def train(folder: Path, recipe: Recipe, config: LiteConfig | None = None, limit: float = math.inf,
+          limit_steps: int = ENDLESS) -> dict[str, float]:
+    """Trains until the recipe's end, or as long as this sitting may last: `limit` in seconds, `limit_steps`.
+
+    Returns the last losses, averaged. Goes on from what lies in the folder, without loss where its state lies there too.
+    """
+    torch.set_num_threads(recipe.threads)
+    run = begin(folder, recipe, config or LiteConfig())
     recent: deque[dict[str, float]] = deque(maxlen=50)
-    elapsed, step, seconds = 0.0, 0, recipe.minutes * 60
-    data.fill(24)
-    while (elapsed := time.monotonic() - began) < seconds and step < recipe.most_steps:
-        share = elapsed / seconds
-        for group in optimiser.param_groups:
-            group["lr"] = rate(recipe, step, share)
-        if elapsed < recipe.words_first * 60:
-            recent.append(_look_step(model, data, optimiser))
-        else:
-            recent.append(_step(model, data, optimiser, share))
-        average(ema, model, step, recipe.decay)
-        step += 1
-        if step % LOG_EVERY == 0:
-            log(folder, step, elapsed, recent, seconds)
+    last, first, began, before = run.step + limit_steps, run.step, time.monotonic(), run.seconds
+    saved = began
+    while run.share < 1 and run.step < last and time.monotonic() - began < limit:
+        recent.append(one_step(run))
+        run.step += 1
+        run.seconds = before + time.monotonic() - began
+        if run.step % LOG_EVERY == 0:
+            log(run, recent)
         if time.monotonic() - saved > recipe.save_every:
             saved = time.monotonic()
-            checkpoint(folder, ema, model, recipe, step, elapsed)
-    checkpoint(folder, ema, model, recipe, step, elapsed)
+            checkpoint(run)
+    if run.step > first:
+        checkpoint(run, final=run.share >= 1)
     return {key: float(np.mean([r[key] for r in recent if key in r])) for key in recent[-1]} if recent else {}
+
+
+def one_step(run: Run) -> dict[str, float]:
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate(run.recipe, run.step, run.share)
+    if run.share < run.recipe.words_first:
+        parts = _look_step(run.model, run.data, run.optimiser)
+    else:
+        parts = _step(run.model, run.data, run.optimiser, run.share)
+    follow(run.average, run.model, run.step, run.recipe.decay)
+    return parts
 
 
 def _look_step(model: Lite, data: Data, optimiser: torch.optim.Optimizer) -> dict[str, float]:
@@ -294,44 +251,57 @@ def _step(model: Lite, data: Data, optimiser: torch.optim.Optimizer, share: floa
     return {"norm": norm, **{key: value.item() for key, value in parts.items()}}
 
 
-def log(folder: Path, step: int, elapsed: float, recent: deque[dict[str, float]], seconds: float) -> None:
+def log(run: Run, recent: deque[dict[str, float]]) -> None:
     mean = {k: round(float(np.mean([r[k] for r in recent if k in r])), 5) for k in recent[-1]}
-    row = {"step": step, "seconds": round(elapsed), **mean}
-    path = folder / "log.csv"
+    row = {"step": run.step, "seconds": round(run.seconds), **mean}
+    path = run.folder / "log.csv"
     fresh = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         if fresh:
             writer.writeheader()  # rows of the look's own phase leave the pictures' columns empty
         writer.writerow(row)
-    print(f"{row}  {max(0, seconds - elapsed) / 60:.0f} min left", flush=True)
+    left = run.seconds / max(run.share, 1e-6) * (1 - run.share)
+    print(f"{row}  {left / 60:.0f} min left", flush=True)
 
 
-def checkpoint(folder: Path, ema: dict[str, Tensor], model: Lite, recipe: Recipe, step: int, elapsed: float) -> None:
-    """Averaged weights and a sheet of held-out pictures."""
-    facts = {**model.metadata(), "trained": {**asdict(recipe), "steps": step, "seconds": round(elapsed)}}
-    store.save(folder, "lite", ema, facts)
-    if step % SHEET_EVERY_STEPS > SHEET_EVERY_STEPS // 3 and elapsed < recipe.minutes * 60 - 1:
+def checkpoint(run: Run, final: bool = False) -> None:
+    """Averaged weights, the state of the run, and at times a sheet of held-out pictures."""
+    facts = {**run.model.metadata(), "trained": {**asdict(run.recipe), "steps": run.step, "seconds": round(run.seconds)}}
+    store.save(run.folder, "lite", run.average, facts)
+    keep(run)
+    if not final and run.step % SHEET_EVERY_STEPS > SHEET_EVERY_STEPS // 3:
         return
-    held = Lite(model.config)
-    store.fill(held, ema, "lite")
-    sheet(held.eval(), folder / "sheet.png")
+    held = Lite(run.model.config)
+    store.fill(held, run.average, "lite")
+    sheet(held.eval(), run.folder / "sheet.png")
+
+
+def keep(run: Run) -> None:
+    """The state that these weights lack. It names them, so that it is never mixed with others."""
+    facts = {
+        "step": run.step, "seconds": run.seconds, "weights": store.fingerprint(run.folder, "lite"),
+        "data": run.data.facts(), "updates": run_state.steps_of(run.optimiser, run.model),
+    }  # fmt: skip
+    groups = {
+        "raw": run.model.state_dict(), "average": run.average, "bank": run.data.banks(),
+        "random": {"torch": torch.get_rng_state()}, **run_state.moments(run.optimiser, run.model),
+    }  # fmt: skip
+    run_state.save(run.folder, run_state.RunState(facts, groups))
 
 
 def main(argv: list[str]) -> int:
     p = argparse.ArgumentParser(
         prog="python -m engine train", description="Train the bundled model on procedural scenes"
     )
-    p.add_argument("folder", type=Path, help="weights, log and pictures; goes on from weights that lie there")
-    p.add_argument("--minutes", type=float, default=Recipe.minutes)
+    p.add_argument("folder", type=Path, help="weights, state, log and pictures; goes on from what lies there")
+    p.add_argument("--minutes", type=float, default=Recipe.minutes, help="of the whole run, in all its sittings")
+    p.add_argument("--limit", type=float, default=math.inf, help="minutes of this sitting: stops cleanly, goes on later")
     p.add_argument("--rate", type=float, default=Recipe.rate)
     p.add_argument("--seed", type=int, default=Recipe.seed)
-    p.add_argument("--words-first", type=float, default=Recipe.words_first, help="minutes for the look alone")
+    p.add_argument("--words-first", type=float, default=Recipe.words_first, help="share of the run for the look alone")
     p.add_argument("--threads", type=int, default=Recipe.threads)
     a = p.parse_args(argv)
-    print(
-        train(
-            a.folder, Recipe(minutes=a.minutes, rate=a.rate, seed=a.seed, threads=a.threads, words_first=a.words_first)
-        )
-    )
+    recipe = Recipe(minutes=a.minutes, rate=a.rate, seed=a.seed, threads=a.threads, words_first=a.words_first)
+    print(train(a.folder, recipe, limit=a.limit * 60))
     return 0

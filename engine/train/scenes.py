@@ -30,6 +30,7 @@ WALL = {  # material -> linear colours, pattern
     "paint": (((0.80, 0.58, 0.14), (0.2, 0.45, 0.22), (0.2, 0.35, 0.6), (0.7, 0.25, 0.2), (0.6, 0.35, 0.5)), PLAIN),
 }
 HAS_WINDOWS = frozenset((PLAIN, BRICK, STONE, WOOD, GLASS))
+FIRST_INDEX = 2  # of the shapes in the index pass; 1 is the ground, 0 the sky
 PANE = 3.0  # windows are this many metres apart
 
 
@@ -573,7 +574,7 @@ def passes(scene: Scene, height: int, width: int) -> Passes:
     depth = torch.where(sky, torch.inf, t * local[..., 2])
     return Passes(
         depth.view(shape), (normal * ~sky[..., None]).view(*shape, 3), **{k: v.view(*shape, *v.shape[2:]) for k, v in out.items()},
-        index=(which + 2).view(shape), point=point.view(*shape, 3), K=K, c2w=c2w,
+        index=(which + FIRST_INDEX).view(shape), point=point.view(*shape, 3), K=K, c2w=c2w,
     )  # fmt: skip
 
 
@@ -620,6 +621,15 @@ def _surface(scene: Scene, point: Tensor, which: Tensor, normal: Tensor) -> dict
         if s.pattern == GLOWING:
             emission[at] = torch.tensor(s.colour) * 2.5
     return {"base": base, "gloss": gloss, "emission": emission, "pane": pane, "chance": chance, "anchor": anchor}
+
+
+def motion(scene: Scene, frames: int) -> tuple[Tensor, Tensor]:
+    """Index of every shape (N,) and its object -> world matrix, as far as it moves, (N, F, 4, 4) float64."""
+    index = torch.arange(len(scene.shapes)) + FIRST_INDEX
+    matrix = torch.eye(4, dtype=torch.float64).repeat(len(scene.shapes), frames, 1, 1)
+    velocity = torch.tensor([shape.velocity for shape in scene.shapes], dtype=torch.float64).view(-1, 1, 3)
+    matrix[:, :, :3, 3] = velocity * torch.arange(frames, dtype=torch.float64)[:, None]
+    return index, matrix
 
 
 def sunlit(scene: Scene, p: Passes, toward_sun: Tensor) -> Tensor:
