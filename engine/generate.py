@@ -34,6 +34,7 @@ from .weights import place, store
 Say = Callable[[dict[str, Any]], None]
 Stop = Callable[[], bool]
 
+LITE = "lite"  # the one family there is; its weights are bundled
 PREVIEW = 256  # pixels wide
 CACHE_SOURCES = 3  # known frames that a window looks back on
 PLAIN = "a photo"  # what guidance pulls away from where there is no negative prompt
@@ -99,9 +100,9 @@ def timed(run: Run, phase: str, work: Callable, *arguments: Any) -> Any:
 
 def load_model() -> Lite:
     """The bundled model, ready to sample."""
-    config = store.config(store.BUNDLED, "lite")
+    config = store.config(store.BUNDLED, LITE)
     model = Lite(LiteConfig(**{k: v for k, v in config.items() if k in LiteConfig.__dataclass_fields__}))
-    store.fill(model, store.load(store.BUNDLED, "lite"), "lite")
+    store.fill(model, store.load(store.BUNDLED, LITE), LITE)
     return model.eval()
 
 
@@ -109,13 +110,12 @@ def begin(folder: Path, say: Say, stop: Stop) -> Run:
     """Opens the job and loads its model."""
     say({"phase": "text", "step": 0, "steps": 0, "eta": None})
     shot = open_shot(folder)
-    if shot.job.model != "lite":
-        raise job.BadJob(
-            f"the model {shot.job.model!r} is not installed; expected lite; choose another model in the panel"
-        )
+    if shot.job.model not in job.MODELS:
+        known = ", ".join(job.MODELS)
+        raise job.BadJob(f"the model {shot.job.model!r} is not installed; expected {known}; choose it in the panel")
     began = time.monotonic()
     model = load_model()
-    state = State(shot.job, store.fingerprint(store.BUNDLED, "lite"))
+    state = State(shot.job, store.fingerprint(store.BUNDLED, LITE))
     at = place.choose(state.facts.get("place"))
     torch.set_num_threads(at.threads)
     state.note(
@@ -357,8 +357,8 @@ def finish(run: Run) -> dict[str, Any]:
     run.phase("measure")
     camera = timed(run, "measure", camera_report)
     report = {
-        **camera, "model": "lite", "weights": store.fingerprint(store.BUNDLED, "lite"), "seed": run.shot.job.seed,
-        "place": run.state.facts["place"], "frames": run.shot.frames,
+        **camera, "model": run.shot.job.model, "weights": store.fingerprint(store.BUNDLED, LITE),
+        "seed": run.shot.job.seed, "place": run.state.facts["place"], "frames": run.shot.frames,
         "seconds": {k: round(v, 2) for k, v in run.spent.items()},
         "frame_hashes": run.state.facts["frames"], "warnings": warnings(run),
     }  # fmt: skip

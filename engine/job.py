@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -26,10 +27,19 @@ import numpy as np
 from numpy.lib import format as npy
 
 VERSION = 1
+MODELS: Mapping[str, str] = {       # families of weights, in the panel's words; the first is what a job gets
+    "lite": "The bundled model: works offline on a laptop's CPU",
+}
 PATCH = 16                          # sizes are multiples of this in every model family
+DEFAULT_WIDTH, DEFAULT_HEIGHT = 448, 252                    # pixels of the artist's frame at 16:9
+DEFAULT_SIZE = (448, 256)                                   # the multiples of PATCH that hold it
+DEFAULT_STEPS = 4
 LARGEST_SIDE = 8192                 # pixels
 MOST_FRAMES = 100_000
 MOST_STEPS = 200
+MOST_SEED = 2**31 - 1               # what Blender's whole numbers hold
+MOST_GUIDANCE = 30.0
+MOST_CONTROL = 1.0
 MOST_JSON = 64 * 2**20              # bytes of job.json: the facts of a very large scene stay far below
 MOST_HEADER = 10_000                # bytes of an .npy header; a real one has 128
 MOST_MATRICES = 4 * 2**20           # objects x frames: 512 MB, what objects.npz may ask of memory
@@ -74,16 +84,16 @@ class Job:
     folder: Path
     id: str
     version: int = VERSION
-    model: str = "lite"
+    model: str = next(iter(MODELS))
     prompt: str = ""
     negative_prompt: str = ""
     seed: int = 0
-    steps: int = 4
+    steps: int = DEFAULT_STEPS
     guidance: float = 1.0
-    control_strength: float = 1.0
+    control_strength: float = 1.0                           # how far the model is told the surfaces' own colours
     fps: tuple[int, int] = (24, 1)                          # a fraction: 24000/1001 is exact
-    size: tuple[int, int] = (448, 256)                      # width, height of passes and generated frames, pixels
-    crop: tuple[int, int, int, int] = (0, 0, 448, 256)      # x, y, width, height of what the artist asked for
+    size: tuple[int, int] = DEFAULT_SIZE                    # width, height of passes and generated frames, pixels
+    crop: tuple[int, int, int, int] = (0, 0, *DEFAULT_SIZE)  # x, y, width, height of what the artist asked for
     cuts: tuple[int, ...] = (0,)                            # indices of frames at which a camera starts
     passes: Mapping[str, str] = field(default_factory=lambda: {"depth": "passes/depth.npy"})
     objects: tuple[Mapping[str, Any], ...] = ()             # {"index": 1, "name": "Cube"}
@@ -209,9 +219,9 @@ def _table(value: Any, _: dict) -> str | None:
 
 CHECKS: Mapping[str, Callable[[Any, dict], str | None]] = {
     "id": _name, "model": _name, "prompt": _text(20_000), "negative_prompt": _text(20_000),
-    "seed": _integer(0, 2**63 - 1), "steps": _integer(1, MOST_STEPS), "guidance": _number(0, 100),
-    "control_strength": _number(0, 2), "fps": _fps, "size": _size, "crop": _crop, "cuts": _cuts, "passes": _passes,
-    "objects": _objects, "scene": _table, "created": _table,
+    "seed": _integer(0, MOST_SEED), "steps": _integer(1, MOST_STEPS), "guidance": _number(0, MOST_GUIDANCE),
+    "control_strength": _number(0, MOST_CONTROL), "fps": _fps, "size": _size, "crop": _crop, "cuts": _cuts,
+    "passes": _passes, "objects": _objects, "scene": _table, "created": _table,
 }
 
 
@@ -270,13 +280,20 @@ def load_json(path: Path) -> Any:
     size = path.stat().st_size
     _require(size <= MOST_JSON, f"{path.name} has {size} bytes: at most {MOST_JSON} are read")
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:           # ValueError: broken JSON, broken UTF-8, NaN
         raise BadJob(f"{path.name} is not JSON ({_short(str(error))}): expected a whole file; {REPLACED}") from error
 
 
 def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)                                     # 1e999 is JSON, and infinite
+    if not math.isfinite(value):
+        raise ValueError(f"{_short(text)} is too large for a number")
+    return value
 
 
 def camera(job: Job) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ MOST_SHADOWED = 64  # frames that fill the shadow map
 CHUNK = 4  # frames whose maps are made together
 WATTS = 1 / (4 * math.pi * math.pi)  # Blender's point lamp: irradiance over pi at one unit of distance, per watt
 BRIGHTEST = 40.0
+BEYOND = 1e12  # metres, watts: no such lamp, and a float's range is left when it is squared
 MOST_LAMPS = 8
 LAMP_TYPES = ("point", "spot", "area")
 
@@ -125,7 +126,7 @@ def lamps(shot: Shot) -> list[conditions.Lamp]:
         if not isinstance(light, Mapping) or light.get("type") not in LAMP_TYPES:
             continue
         place, colour, energy = _numbers(light.get("position")), _numbers(light.get("rgb")), light.get("energy")
-        if place is None or colour is None or not isinstance(energy, int | float) or energy <= 0:
+        if place is None or colour is None or not isinstance(energy, int | float) or not 0 < energy < BEYOND:
             continue
         x, y, z = (place - shot.origin.numpy()).tolist()
         red, green, blue = np.clip(colour * energy * WATTS, 0, BRIGHTEST).tolist()
@@ -134,12 +135,12 @@ def lamps(shot: Shot) -> list[conditions.Lamp]:
 
 
 def _numbers(value: object) -> np.ndarray | None:
-    """Three finite numbers, or None."""
+    """Three numbers in a float's reach, or None."""
     try:
         found = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return found if found.shape == (3,) and np.isfinite(found).all() else None
+    return found if found.shape == (3,) and (np.abs(found) < BEYOND).all() else None
 
 
 def sun_facts(shot: Shot) -> tuple[float, float] | None:

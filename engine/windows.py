@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
+
+from . import job
 
 STRIDE = 4  # frames of a latent frame: windows hold 4n + 1
 LONGEST = 49  # frames of a window at the default size
 OVERLAP = 9  # frames that two windows of one camera share, at least
-PIXELS = 49 * 448 * 256  # of a window: what bounds memory at larger sizes
+PIXELS = LONGEST * math.prod(job.DEFAULT_SIZE)  # of a window: what bounds memory at larger sizes
 SHORTEST = 13
 
 

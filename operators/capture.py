@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import tomllib
 import uuid
 from collections import deque
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..engine import job
+from ..engine import job, protocol
 from . import passes
 from .plan import Plan
 
@@ -168,12 +167,7 @@ def described(plan: Plan, folder: Path, told: dict[str, Any]) -> job.Job:
         seed=plan.seed, steps=plan.steps, guidance=plan.guidance, control_strength=plan.control_strength, fps=plan.fps,
         size=plan.size, crop=plan.crop, cuts=plan.cuts, passes={name: f"passes/{name}.npy" for name in job.PASSES},
         objects=told["objects"], scene=told["scene"],
-        created={"blender": bpy.app.version_string, "shotlock": own_version()})
-
-
-def own_version() -> str:
-    manifest = Path(__file__).resolve().parents[1] / "blender_manifest.toml"
-    return tomllib.loads(manifest.read_text(encoding="utf-8"))["version"] if manifest.exists() else ""
+        created={"blender": bpy.app.version_string, "shotlock": protocol.SHOTLOCK})
 
 
 def need_room(plan: Plan, folder: Path) -> None:

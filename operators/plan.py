@@ -1,6 +1,7 @@
 """Scene → `Plan`: every decision of a shot, frozen into plain values, or one sentence why there is no shot.
 
-Reads the scene as it stands and changes nothing, not even the frame. Knows nothing of passes, files or the engine.
+Reads the scene as it stands and changes nothing, not even the frame. Knows a job's limits; nothing of passes, files or
+the engine's work.
 
 What is decided here:
 - Range: the scene's, or the shot's own; every `frame_step`th frame of it. The preview range is for playing back,
@@ -18,19 +19,16 @@ from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from ..engine import job
 from .cameras import Refusal, cameras_at, is_mirrored, render_size, shear
 
 if TYPE_CHECKING:
     import bpy
 
-__all__ = ("DEFAULT_WIDTH", "MODELS", "Plan", "Refusal", "plan", "size_and_crop")
+__all__ = ("Plan", "Refusal", "plan", "size_and_crop")
 
-MODELS = ("lite",)
-DEFAULT_WIDTH = 448  # pixels, for 16:9; other shapes get as many pixels in all
-DEFAULT_PIXELS = DEFAULT_WIDTH * 252
-MULTIPLE = 16  # pixels: the patch of the coarsest model
+DEFAULT_PIXELS = job.DEFAULT_WIDTH * job.DEFAULT_HEIGHT  # other shapes than 16:9 get as many in all
 MIN_SIDE, MAX_SIDE = 32, 4096  # pixels of the crop
-MOST_FRAMES = 100_000  # what a job folder may hold
 RATE_PRECISION = 20_000  # denominators: keeps 24000/1001, and a strange fps_base to a nanosecond a frame
 SHEAR = 0.1  # degrees: from here on a rigid camera visibly differs from Blender's
 
@@ -97,7 +95,7 @@ def plan(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer | str | None = 
 # --- size ---------------------------------------------------------------------------------------------------------
 
 
-def size_and_crop(aspect: float, width: int | None = None, multiple: int = MULTIPLE,
+def size_and_crop(aspect: float, width: int | None = None, multiple: int = job.PATCH,
                   ) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
     """(W, H) and (x, y, w, h): the smallest multiples that hold the crop, and the crop in their middle.
 
@@ -128,7 +126,7 @@ def _picture(scene: bpy.types.Scene, settings: Any) -> tuple[tuple[int, int], tu
 
 
 def _explicit_width(settings: Any) -> int | None:
-    """The width the artist chose; None while they left it alone, since 448 then means 448 for 16:9."""
+    """The width the artist chose; None while they left it alone, since the default is meant for 16:9."""
     is_set = getattr(settings, "is_property_set", None)
     return settings.width or None if is_set is None or is_set("width") else None
 
@@ -151,8 +149,8 @@ def _frames(scene: bpy.types.Scene, settings: Any) -> tuple[int, ...]:
         raise Refusal(f"The shot starts at frame {start} and ends at {end}, which is no frame at all: "
                       f"set its end to {start} or later")
     frames = range(start, end + 1, scene.frame_step)
-    if len(frames) > MOST_FRAMES:
-        raise Refusal(f"The shot has {len(frames)} frames, and {MOST_FRAMES} is the most: film it in parts")
+    if len(frames) > job.MOST_FRAMES:
+        raise Refusal(f"The shot has {len(frames)} frames, and {job.MOST_FRAMES} is the most: film it in parts")
     return tuple(frames)
 
 
@@ -225,8 +223,8 @@ def _prompt(settings: Any) -> str:
 
 
 def _model(settings: Any) -> str:
-    if settings.model not in MODELS:
-        raise Refusal(f'The model "{settings.model}" is not known here: choose one of {", ".join(MODELS)}')
+    if settings.model not in job.MODELS:
+        raise Refusal(f'The model "{settings.model}" is not known here: choose one of {", ".join(job.MODELS)}')
     return settings.model
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
+from ..engine import job
 from . import compat
 
-MODELS = (("lite", "Lite", "The bundled model: works offline on a laptop's CPU"),)
-SEED_MOST = 2**31 - 1
+MODELS = tuple((name, name.capitalize(), words) for name, words in job.MODELS.items())
 SETTINGS = ("prompt", "negative_prompt", "seed", "steps", "guidance", "control_strength", "model")
 """What a take remembers and Redo gives back, by the same names on the scene and on the strip."""
 
@@ -48,23 +48,23 @@ def shared_settings() -> dict[str, Any]:
         "seed": IntProperty(
             name="Seed",
             description="The same seed, settings and scene give the same take; another seed gives another",
-            min=0, max=SEED_MOST, options=set(),
+            min=0, max=job.MOST_SEED, options=set(),
         ),
         "steps": IntProperty(
             name="Steps", description="How often the model refines the frames: more is slower and cleaner",
-            default=4, min=1, max=200, soft_max=30, options=set(),
+            default=job.DEFAULT_STEPS, min=1, max=job.MOST_STEPS, soft_max=30, options=set(),
         ),
         "guidance": FloatProperty(
             name="Guidance",
             description="How hard the frames are pulled to the prompt and away from the negative prompt: 1 is as the "
                         "model was trained",
-            default=1.0, min=0.0, max=30.0, soft_max=10.0, options=set(),
+            default=1.0, min=0.0, max=job.MOST_GUIDANCE, soft_max=10.0, options=set(),
         ),
         "control_strength": FloatProperty(
             name="Control",
             description="How strictly the frames keep to the scene's own colours: 0 lets the model paint the surfaces "
                         "by itself",
-            default=1.0, min=0.0, max=1.0, subtype="FACTOR", options=set(),
+            default=1.0, min=0.0, max=job.MOST_CONTROL, subtype="FACTOR", options=set(),
         ),
         "model": EnumProperty(
             name="Model", description="Which family of weights makes the frames", items=MODELS, options=set()
@@ -90,9 +90,9 @@ def scene_settings() -> dict[str, Any]:
             update=_end_set, options=set(),
         ),
         "width": IntProperty(
-            name="Width", default=448, min=32, max=4096, subtype="PIXEL", options=set(),
-            description="Width of the frames; the height follows from the scene's resolution. Left alone: 448 for "
-                        "16:9, and as many pixels in other shapes",
+            name="Width", default=job.DEFAULT_WIDTH, min=32, max=4096, subtype="PIXEL", options=set(),
+            description="Width of the frames; the height follows from the scene's resolution. Left alone: "
+                        f"{job.DEFAULT_WIDTH} for 16:9, and as many pixels in other shapes",
         ),
     }
 

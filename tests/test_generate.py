@@ -11,6 +11,8 @@ import pytest
 
 from engine import job, windows
 from engine.generate import generate
+from engine.models import lite
+from engine.shot import lamps, open_shot, sun_facts
 
 _spec = importlib.util.spec_from_file_location("job_maker", Path(__file__).parent / "support" / "job_maker.py")
 job_maker = importlib.util.module_from_spec(_spec)
@@ -139,6 +141,27 @@ def test_a_negative_prompt_at_guidance_1_is_told_and_above_1_works(tmp_path):
     report, _ = run(tmp_path / "two")
     assert report["warnings"] == []
     assert hashes(tmp_path / "one") != hashes(tmp_path / "two")
+
+
+ODD = [None, True, "x", [], {}, [1, 2], 1e300, 10**400, [1e300] * 3, [10**400] * 3, ["a"] * 3, [[1], [2], [3]]]
+
+
+def test_lights_that_are_written_oddly_are_left_out(tmp_path):
+    good = {"type": "point", "position": [0, 0, 3], "rgb": [1, 0.9, 0.8], "energy": 100}
+    lights = [good, *({**good, key: value} for key in ("type", "position", "rgb") for value in ODD), *ODD]
+    lights += [{**good, "energy": value} for value in ODD if value is not True]
+    job_maker.make_job(tmp_path / "odd", **SMALL, scene={"lights": lights, "sun": {"direction": [1e300] * 3}})
+    shot = open_shot(tmp_path / "odd")
+    assert len(lamps(shot)) == 1 and np.isfinite(lamps(shot)[0].position).all() and sun_facts(shot) is None
+    for value in ODD:
+        shot.job.scene.update(lights=value, sun=value)
+        assert lamps(shot) == [] and sun_facts(shot) is None
+
+
+def test_a_jobs_sizes_are_the_models():
+    assert job.PATCH % lite.PATCH_SPACE == 0 and windows.STRIDE == lite.PATCH_TIME
+    width, height = (-(-side // job.PATCH) * job.PATCH for side in (job.DEFAULT_WIDTH, job.DEFAULT_HEIGHT))
+    assert (width, height) == job.DEFAULT_SIZE
 
 
 def test_a_model_that_is_not_there_is_refused_by_name(tmp_path):

@@ -96,7 +96,9 @@ def test_prompts_and_names_round_trip(make_job, tmp_path, prompt):
     ({"seed": -1}, "seed is -1"), ({"seed": 2**63}, "seed is"), ({"seed": 1.5}, "seed is 1.5"), ({"seed": True},
     "seed is True"),
     ({"steps": 0}, "1 to 200"), ({"steps": 201}, "steps is 201"), ({"guidance": "2"}, "guidance is '2'"),
-    ({"guidance": -1}, "guidance is -1"), ({"control_strength": 10**400}, "control_strength is"),
+    ({"guidance": -1}, "guidance is -1"), ({"guidance": True}, "guidance is True"),
+    ({"control_strength": 10**400}, "control_strength is"),
+    ({"control_strength": 1.1}, "a number from 0 to 1"), ({"seed": 2**31}, "0 to 2147483647"),
     ({"fps": [24]}, "fps is [24]"), ({"fps": [0, 1]}, "fps is [0, 1]"), ({"fps": [23.976, 1]}, "[24000, 1001]"),
     ({"size": [450, 256]}, "multiples of 16"), ({"size": [-48, 32]}, "size is [-48, 32]"), ({"size": [0, 32]},
     "size is [0, 32]"),
@@ -272,6 +274,49 @@ def test_any_damage_is_a_sentence_or_harmless(folder, name, place, bits, cut):
         assert "\n" not in str(error)
     finally:
         path.write_bytes(whole)
+
+
+PLAIN = st.none() | st.booleans() | st.text() | st.floats(allow_nan=False, allow_infinity=False)
+WHOLE = st.integers() | st.integers(2**31 - 2, 2**64) | st.just(10**400)
+NEARLY = st.sampled_from([[0, 0, 48, 32], [48, 32], [0], "passes/depth.npy", "x" * 300])
+KEYS = st.sampled_from(["depth", "base", "index", "name", "lights", "sun", "direction"]) | st.text()
+JSON = st.recursive(PLAIN | WHOLE | NEARLY, max_leaves=12, extend=lambda inner: st.lists(inner, max_size=4)
+                    | st.dictionaries(KEYS, inner, max_size=4))
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.dictionaries(st.sampled_from(sorted(jobs.NAMES)), JSON, min_size=1, max_size=3),
+       without=st.sets(st.sampled_from(sorted(jobs.NAMES)), max_size=1))
+def test_any_value_of_any_field_is_read_or_refused_in_one_sentence(folder, values, without):
+    path = folder / "job.json"
+    whole = path.read_text()
+    mixed = {key: value for key, value in (json.loads(whole) | values).items() if key not in without}
+    path.write_text(json.dumps(mixed))
+    try:
+        jobs.write(jobs.read(folder))
+    except jobs.BadJob as error:
+        text = str(error)
+        assert "\n" not in text and len(text) < 500 and "; " in text, text
+    finally:
+        path.write_text(whole)
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e999"])
+def test_a_number_beyond_all_numbers_is_refused_wherever_it_stands(folder, text):
+    path = folder / "job.json"
+    path.write_text(path.read_text().replace('"scene": {', f'"scene": {{"lights": [{{"energy": {text}}}]'))
+    assert "not JSON" in refusal(folder) and text in refusal(folder)
+
+
+@pytest.mark.parametrize("values", [{"prompt": 5}, {"seed": "7"}, {"scene": []}, {"passes": None}])
+@pytest.mark.parametrize("command", ["run", "measure"])
+def test_the_commands_refuse_a_wrong_type_in_one_line(folder, command, values):
+    edit(folder, **values)
+    ended = subprocess.run([sys.executable, "-m", "engine", command, str(folder)], cwd=Path(__file__).parents[1],
+                           capture_output=True, text=True)
+    name, value = next(iter(values.items()))
+    assert ended.returncode == 3 and ended.stdout == "" and len(ended.stderr.splitlines()) == 1
+    assert f"job.json's {name} is {value!r}: expected " in ended.stderr
 
 
 # Writing: whole or not at all

@@ -222,7 +222,7 @@ def test_the_command_prints_json(folder: Path, perfect: dict) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == json.loads(json.dumps(perfect))
     wrong = subprocess.run([*command, "--frames", str(folder)], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert wrong.returncode == 1 and "0 PNG frames" in wrong.stderr and "Traceback" not in wrong.stderr
+    assert wrong.returncode == 3 and "0 PNG frames" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
 # The geometry that all figures stand on

@@ -162,6 +162,21 @@ def test_what_is_allowed_passes(path: str, source: str) -> None:
     assert breaches(path, source) == []
 
 
+ONE_HOME = {448: {"engine/job.py", "engine/measure/clip.py"}, 252: {"engine/job.py"}, "0.1.0": {"engine/protocol.py"}}
+"""The default frame and the version. The measurement's unit of width is a decision of its own."""
+
+
+@pytest.mark.parametrize("value", ONE_HOME)
+def test_a_decision_stands_in_one_place(value: object) -> None:
+    found = {
+        path
+        for path, source in sources(*EXTENSION)
+        if not path.startswith("engine/train/")
+        and any(isinstance(node, ast.Constant) and node.value == value for node in ast.walk(ast.parse(source)))
+    }
+    assert found == ONE_HOME[value]
+
+
 def test_importing_the_front_brings_no_heavy_package() -> None:
     present = [file for file in FRONT if (ROOT / file).exists()]
     assert present, f"found none of {', '.join(FRONT)}"

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..job import BadJob
 
+BAD_JOB = 3                   # exit code, as of `python -m engine run`
 KEYS = ("rot_err_deg", "trans_err_percent", "flow_epe_over_motion", "warp_psnr_db", "warp_ssim", "warp_margin_db",
         "sampson_px", "revisit_psnr_db", "revisit_zncc", "revisit_de", "lag")
 
@@ -45,6 +46,6 @@ def main(argv: list[str]) -> int:
         found = measure(chosen.folder, chosen.frames)
     except BadJob as error:
         print(error, file=sys.stderr)
-        return 1
+        return BAD_JOB
     print(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
     return 0

@@ -19,6 +19,7 @@ MOVING_PIXELS = 0.3           # a pixel moves by itself if its motion differs fr
 MOVING_SHARE = 0.02           # ... plus this share of its planned motion (float16 vectors, antialiased borders)
 MOVING_MATRIX = 1e-4          # an object moved if an entry of its matrix changed by more, scene units
 HELD = 64                     # pictures and masks kept in memory
+WIDE = 448                    # px: the width that thresholds in pixels are stated at
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Clip:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def scale(self) -> float:                     # what a threshold in pixels is multiplied by
+        return self.size[0] / WIDE
 
     def picture(self, i: int) -> np.ndarray:      # (h,w,3) uint8 RGB
         return self.read(i)

@@ -69,10 +69,6 @@ class Tracking:
         return int(np.mean(self.found)) if self.found else 0
 
 
-def scale(clip: Clip) -> float:
-    return clip.size[0] / 448
-
-
 def corners(grey: np.ndarray, mask: np.ndarray) -> np.ndarray:            # (N,2) OpenCV positions
     strength = cv2.cornerMinEigenVal(grey.astype(np.float32) / 255, 5, ksize=3)
     usable = (mask & (strength > CORNER_FLOOR)).astype(np.uint8) * 255
@@ -148,7 +144,7 @@ def begin(clip: Clip, frame: int, c2w: np.ndarray) -> Stretch:
 
 def advance(clip: Clip, stretch: Stretch, frame: int) -> None:
     """Carries the stretch's points from frame - 1 to frame; drops what is lost or behind something that moves."""
-    tolerance = BACK_AND_FORTH * scale(clip)
+    tolerance = BACK_AND_FORTH * clip.scale
     stretch.now, good = follow(clip.grey(frame - 1), clip.grey(frame), stretch.now, tolerance)
     resting = at(clip.still_between(stretch.first, frame), to_opencv(stretch.start))
     stretch.keep(good & resting & at(clip.still(frame), stretch.now))
@@ -203,7 +199,7 @@ def travelled(clip: Clip, first: int, last: int) -> float:
 
 
 def compare(clip: Clip, stretch: Stretch, frame: int) -> Pose | None:
-    solved = solve(stretch.world, from_opencv(stretch.now), clip.K[frame], REPROJECTION * scale(clip))
+    solved = solve(stretch.world, from_opencv(stretch.now), clip.K[frame], REPROJECTION * clip.scale)
     if solved is None or len(solved[1]) < SHARE_OF_INLIERS * len(stretch.now):
         return None
     c2w, inliers = solved

@@ -56,14 +56,14 @@ def longest(clip: Clip) -> int:
 
 def moves(clip: Clip) -> bool:
     gap = min(LONGEST_GAP, longest(clip))
-    return planned_motion(clip, gap) > NO_MOTION * clip.size[0] / 448
+    return planned_motion(clip, gap) > NO_MOTION * clip.scale
 
 
 def best_gap(clip: Clip) -> int:
     """The fewest frames over which the plan moves enough to be measured."""
     most = min(LONGEST_GAP, longest(clip))
     gap = 1
-    while gap * 2 <= most and planned_motion(clip, gap) < ENOUGH_MOTION * clip.size[0] / 448:
+    while gap * 2 <= most and planned_motion(clip, gap) < ENOUGH_MOTION * clip.scale:
         gap *= 2
     return gap
 

@@ -64,7 +64,7 @@ def measure(clip: Clip, stop: Callable[[], None]) -> tuple[int | None, str]:
     """Frames that the pictures come late (+) or early (-), or None and why it is not known."""
     if max(end - first for first, end in clip.segments) <= 2 * REACH:
         return None, f"under {2 * REACH + 1} frames: too short to slide along the plan"
-    if planned_motion(clip, 1) < ENOUGH * clip.size[0] / 448:
+    if planned_motion(clip, 1) < ENOUGH * clip.scale:
         return None, "the camera moves too little from frame to frame to tell one from the next"
     table = scores(clip, stop)
     if not len(table):
