@@ -39,9 +39,15 @@ ENVIRONMENTS = {
 
 
 def data_folder() -> Path:
-    """Where the add-on looks for the engine, too."""
-    chosen = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(chosen) if chosen else Path.home() / ".local" / "share") / "shotlock"
+    """Where the add-on looks for the engine, too: `operators/folders.py` says the same, which a test compares. Nothing
+    of the add-on is imported here, so that a broken add-on can still be set up and tested."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "shotlock"
 
 
 def folder(name: str) -> Path:
@@ -51,7 +57,7 @@ def folder(name: str) -> Path:
 
 
 def python(name: str) -> Path:
-    return folder(name) / "bin" / "python"
+    return folder(name) / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def requirements(name: str) -> list[str]:

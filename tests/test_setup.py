@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,28 @@ def setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         sys.modules.pop(name, None)
         if module:
             sys.modules[name] = module
+
+
+@pytest.fixture(scope="module")
+def folders() -> ModuleType:
+    """operators/folders.py, which needs no Blender."""
+    spec = importlib.util.spec_from_file_location("shotlock_folders", ROOT / "operators" / "folders.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32", "freebsd14"])
+@pytest.mark.parametrize("chosen", ["", "/some where/else"])
+def test_setup_makes_the_engine_where_the_add_on_looks_for_it(setup, folders, monkeypatch, platform, chosen):
+    environments = setup("environments")
+    monkeypatch.setattr(sys, "platform", platform)
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, chosen)
+    assert environments.data_folder() == folders.data_folder()
+    home = {"darwin": "Library/Application Support", "win32": "AppData/Local"}.get(platform, ".local/share")
+    expected = Path(chosen) if chosen and platform != "darwin" else Path.home() / home
+    assert environments.folder("engine") == expected / "shotlock" / "engine"
 
 
 def test_a_stamp_is_good_until_the_list_changes(setup, monkeypatch):
