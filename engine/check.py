@@ -25,7 +25,7 @@ def report(folder: Path | None = None) -> dict[str, Any]:
     try:
         values["device"] = device()
     except ImportError as error:
-        problems.append(f"torch can't be imported ({error}): run the add-on's installer, or choose another Python")
+        problems.append(f"torch can't be imported ({error}): {protocol.INSTALL}")
     if not values["weights"]:
         problems.append("no weights lie in engine/weights: install the add-on again")
     return values | {"problems": problems}

@@ -159,7 +159,7 @@ class Client:
             try:
                 self._engine, self.problem, self.device = self._launch(), "", ""
             except (OSError, ValueError) as error:
-                self.problem = f"the engine can't start ({error}): choose its Python in the add-on's preferences"
+                self.problem = f"the engine can't start ({error}): {protocol.INSTALL}"
         return self._engine is not None
 
     def run(self, folder: Path | str, name: str | None = None) -> str:
@@ -286,7 +286,7 @@ class Client:
                 job.state = "cancelled"
         if not engine.greeted:
             said = engine.last_word() or describe(engine.process.poll())
-            self.problem = f"the engine can't start ({said}): run the add-on's installer, or see {self.log.path}"
+            self.problem = f"the engine can't start ({said}): {protocol.INSTALL}; its log is {self.log.path}"
             self._fail_all(self.problem)
 
     def _see_to_the_dead(self) -> None:

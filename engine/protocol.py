@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 VERSION = 1                     # of the wire; both ends say it first, and must agree
 SHOTLOCK = "0.1.0"              # of the add-on: an engine of another version is another installation
+INSTALL = "press Install Engine in the add-on's preferences, or choose another Python there"
 LONGEST = 2**20                 # bytes of a line; the longest real one has a few hundred
 CHUNK = 2**16
 TOO_LONG = f"ignored a line of over {LONGEST} bytes"

@@ -80,8 +80,7 @@ def explain(error: BaseException) -> Outcome:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Outcome(DISK, "disk", f"the disk is full ({text}): free some space and run the job again", {})
     if isinstance(error, ImportError):
-        return Outcome(FAILED, "install", f"the engine's Python lacks something ({text}): run the add-on's installer, "
-                                          "or choose another Python in its preferences", {})
+        return Outcome(FAILED, "install", f"the engine's Python lacks something ({text}): {protocol.INSTALL}", {})
     if is_memory(error):
         return Outcome(MEMORY, "memory", f"memory ran out ({text or type(error).__name__}): choose a smaller width, "
                                          "or close other programs, and run the job again", {})
