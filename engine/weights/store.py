@@ -1,22 +1,27 @@
 """Reads and writes a model's weights: safetensors shards with the configuration in their metadata. No pickle, ever.
 
-A model called `lite` lies in `lite-1-of-2.safetensors`, ... Each shard says in its metadata which configuration it
-belongs to and how many shards there are, so that a missing or foreign one is named before anything runs.
+A model called `lite` lies in `lite-1-of-2.safetensors`, ... Each shard says in its metadata which configuration and
+which save it belongs to and how many shards there are, so that a missing or foreign one is named before anything runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
+
+from .. import job
 
 BUNDLED = Path(__file__).parent
 SHARD_BYTES = 12 * 2**20  # below the 15 MB that a file of the repository may have
+PART = ".part"  # beside its name: written, and not yet named
+INSTALL = "install the weights again"
 
 
 class BadWeights(ValueError):
@@ -24,7 +29,27 @@ class BadWeights(ValueError):
 
 
 def shards(folder: Path, name: str) -> list[Path]:
-    return sorted(folder.glob(f"{name}-*-of-*.safetensors"))
+    """The newest whole set of one save; empty where nothing lies. A save that was cut off while it renamed has left its
+    last shards beside their names, and they are found there: a set is old or new, never a mix."""
+    placed, beside = (sorted(folder.glob(f"{name}-*-of-*.safetensors{end}")) for end in ("", PART))
+    sets: dict[str, dict[str, Path]] = {}
+    for path in [*beside, *placed]:                         # placed last: of two equal ones, those count
+        if header := _header(path) if path in placed else _part_header(path):
+            sets.setdefault(header.get("save", ""), {})[path.name.removesuffix(PART)] = path
+    whole = [found for found in sets.values() if len(found) == _count(found)]
+    if not placed or whole:
+        newest = max(whole, key=lambda found: max(path.stat().st_mtime_ns for path in found.values()), default={})
+        return [newest[key] for key in sorted(newest)]
+    if len(sets) > 1:
+        raise BadWeights(
+            f"the shards of {name} in {folder} are of {len(sets)} saves, and none is whole: expected one; {INSTALL}"
+        )
+    raise BadWeights(f"{len(placed)} of {_count(sets.popitem()[1])} shards of {name} found in {folder}; {INSTALL}")
+
+
+def _count(found: dict[str, Path]) -> int:
+    header = _header(next(iter(found.values())))
+    return int(header["shards"]) if header.get("shards", "").isdigit() else 0
 
 
 def _split(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -42,23 +67,28 @@ def _split(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
 def save(
     folder: Path, name: str, tensors: dict[str, Tensor], config: dict, dtype: torch.dtype = torch.bfloat16
 ) -> list[Path]:
-    """Writes the shards beside their final names, then renames; older shards of the name are removed last."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes the whole set beside its names, then renames; what is left of older sets goes last."""
     parts = _split({key: value.detach().to(dtype).contiguous().cpu() for key, value in tensors.items()})
-    written = []
-    for i, part in enumerate(parts, 1):
-        path = folder / f"{name}-{i}-of-{len(parts)}.safetensors"
-        save_file(
-            part,
-            f"{path}.part",
-            {"config": json.dumps(config), "shards": str(len(parts)), "licence": "GPL-3.0-or-later"},
-        )
-        written.append(path)
+    facts = {"config": json.dumps(config), "shards": str(len(parts)), "licence": "GPL-3.0-or-later"}
+    facts["save"] = _sum(parts, facts["config"])
+    written = [folder / f"{name}-{i}-of-{len(parts)}.safetensors" for i in range(1, len(parts) + 1)]
+    for path, part in zip(written, parts, strict=True):
+        job.write_bytes(Path(f"{path}{PART}"), to_bytes(part, facts))
     for path in written:
-        Path(f"{path}.part").replace(path)
-    for old in set(shards(folder, name)) - set(written):
+        os.replace(f"{path}{PART}", path)
+    names = (f"{name}-*-of-*.safetensors", f"{name}-*-of-*{PART}", f".{name}-*{PART}")
+    for old in {path for pattern in names for path in folder.glob(pattern)} - set(written):
         old.unlink()
     return written
+
+
+def _sum(parts: list[dict[str, Tensor]], config: str) -> str:
+    """What a save is known by."""
+    digest = hashlib.sha256(config.encode())
+    for part in parts:
+        for key, value in part.items():
+            digest.update(key.encode() + value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _header(path: Path) -> dict[str, str]:
@@ -66,9 +96,15 @@ def _header(path: Path) -> dict[str, str]:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise BadWeights(
-            f"{path.name} is not a readable safetensors file ({error}); install the weights again"
-        ) from error
+        raise BadWeights(f"{path.name} is not a readable safetensors file ({error}); {INSTALL}") from error
+
+
+def _part_header(path: Path) -> dict[str, str]:
+    """Of a shard that no name was given yet: nothing where it can't be read, as nobody was told that it is there."""
+    try:
+        return _header(path)
+    except BadWeights:
+        return {}
 
 
 def config(folder: Path, name: str) -> dict:
@@ -78,18 +114,12 @@ def config(folder: Path, name: str) -> dict:
         raise BadWeights(
             f"no weights called {name} in {folder}: expected {name}-1-of-N.safetensors; install the add-on again"
         )
-    headers = [_header(path) for path in found]
-    if any("config" not in header for header in headers):
-        raise BadWeights(
-            f"{found[0].name} carries no configuration; it was not written by this engine; install the weights again"
-        )
-    if len({header["config"] for header in headers}) > 1:
-        raise BadWeights(f"the shards of {name} come from different models; install the weights again")
-    if len(found) != int(headers[0]["shards"]):
-        raise BadWeights(
-            f"{len(found)} of {headers[0]['shards']} shards of {name} found in {folder}; install the weights again"
-        )
-    return json.loads(headers[0]["config"])
+    said = {_header(path).get("config") for path in found}
+    if len(said) > 1:
+        raise BadWeights(f"the shards of {name} come from different models; {INSTALL}")
+    if None in said:
+        raise BadWeights(f"{found[0].name} carries no configuration; it was not written by this engine; {INSTALL}")
+    return json.loads(said.pop())
 
 
 def load(folder: Path, name: str) -> dict[str, Tensor]:
@@ -100,7 +130,7 @@ def load(folder: Path, name: str) -> dict[str, Tensor]:
             for key in file.keys():  # noqa: SIM118 - not a dict
                 out[key] = file.get_tensor(key).float()
                 if not out[key].isfinite().all():
-                    raise BadWeights(f"{path.name}: {key} holds numbers that are not finite; install the weights again")
+                    raise BadWeights(f"{path.name}: {key} holds numbers that are not finite; {INSTALL}")
     return out
 
 
