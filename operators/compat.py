@@ -2,9 +2,21 @@
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import bpy
+
+# What the type checker's stubs say, where they are narrower than Blender
+
+Outcome = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]
+"""What an operator returns."""
+
+if TYPE_CHECKING:  # a mix-in is no class of Blender's, but only lives in one
+    PanelPart = bpy.types.Panel
+    OperatorPart = bpy.types.Operator
+else:
+    PanelPart = OperatorPart = object
+
 
 # The sequencer
 
@@ -141,6 +153,6 @@ def shader_tree(owner: Any) -> Any | None:
 
 # Properties
 
-def relative_path_option() -> set[str]:
+def relative_path_option() -> set[Any]:
     """From 4.5 on a path property has to say that it takes `//`; before, the word is unknown."""
     return {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5) else set()

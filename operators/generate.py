@@ -1,21 +1,31 @@
 """Generate, Cancel, Resume: the door between the artist and the session. One operator, two manners: in a window it
 returns at once and the timer goes on; in background it blocks until the strip exists. Below this door only values."""
 
-import bpy
+from pathlib import Path
+from typing import Any
 
-from . import colours, install, session, takes
-from .plan import Refusal, plan
+import bpy
+from bpy.app.translations import pgettext_n as n_
+from bpy.app.translations import pgettext_rpt as rpt_
+from bpy.props import StringProperty
+
+from . import colours, compat, install, session, takes
+from .plan import Refusal, decision, plan
+
+ENDS = {"cancelled": n_("The shot was cancelled"), "failed": n_("The shot failed")}
 
 
 def why_not(context: bpy.types.Context) -> str:
-    """One sentence why a shot cannot be generated now; empty where it can."""
-    try:
-        plan(context.scene, context.view_layer)
-        install.engine_python()
-    except (Refusal, install.NoEngine) as refusal:
-        return str(refusal)
-    job = session.latest(context.scene)
-    return "This scene's shot is being generated already" if job and not job.ended else ""
+    """One sentence why a shot cannot be generated now; empty where it can. Cheap: every redraw asks."""
+    return decision(context.scene, context.view_layer).refusal or install.lack() or busy(context.scene)
+
+
+def busy(scene: bpy.types.Scene) -> str:
+    """One sentence why no shot of this scene can be begun now, whatever it is."""
+    if install.running():
+        return rpt_("The engine is being installed: wait until that has ended")
+    job = session.latest(scene)
+    return rpt_("This scene's shot is being generated already") if job and not job.ended else ""
 
 
 class SHOTLOCK_OT_generate(bpy.types.Operator):
@@ -30,29 +40,33 @@ class SHOTLOCK_OT_generate(bpy.types.Operator):
         cls.poll_message_set(reason)
         return not reason
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         try:
+            install.engine_python()
             job = session.submit(context.scene, plan(context.scene, context.view_layer))
-        except (Refusal, takes.TakeError) as refusal:
+        except (Refusal, install.NoEngine, takes.TakeError) as refusal:
             self.report({"ERROR"}, str(refusal))
             return {"CANCELLED"}
         return self.wait(context, job) if bpy.app.background else {"FINISHED"}
 
-    def wait(self, context: bpy.types.Context, job: session.Job) -> set[str]:
+    def wait(self, context: bpy.types.Context, job: session.Job) -> compat.Outcome:
         """For scripts: a job that did not end as a strip is an error, which Blender raises in the caller."""
         session.wait(job)
         for warning in filter(None, (*job.warnings, colours.complaint(context.scene) if job.placed else "")):
             self.report({"WARNING"}, warning)
         if job.placed:
             return {"FINISHED"}
-        self.report({"ERROR"}, job.error or f"The shot was {job.state}")
+        self.report({"ERROR"}, job.error or rpt_(ENDS.get(job.state, ENDS["failed"])))
         return {"CANCELLED"}
 
 
 class SHOTLOCK_OT_cancel(bpy.types.Operator):
     bl_idname = "shotlock.cancel"
     bl_label = "Cancel"
-    bl_description = "Stop the shot that is being generated; earlier takes stay"
+    bl_description = (
+        "Stop the shot that is being generated. Once it is captured it can be resumed later; before, nothing is kept. "
+        "Earlier takes stay"
+    )
     bl_options = {"INTERNAL"}
 
     @classmethod
@@ -60,34 +74,79 @@ class SHOTLOCK_OT_cancel(bpy.types.Operator):
         cls.poll_message_set("Nothing is being generated")
         return session.current() is not None
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         job = session.current()
         if job is not None:
             session.cancel(job)
         return {"FINISHED"}
 
 
+def folder_setting() -> Any:
+    return StringProperty(
+        name="Folder", description="The take's folder; empty: the newest take of this scene's shot that was stopped",
+        subtype="DIR_PATH", options=compat.relative_path_option() | {"SKIP_SAVE", "HIDDEN"},
+    )
+
+
+def stopped_take(context: bpy.types.Context, directory: str) -> Path:
+    """The folder that is named, else what the panel offers. Raises TakeError."""
+    folder = Path(bpy.path.abspath(directory)) if directory else session.resumable(context.scene, context.view_layer)
+    if folder is None:
+        raise takes.TakeError(rpt_("No take of this scene's shot was stopped: press Generate for a new one"))
+    return folder
+
+
 class SHOTLOCK_OT_resume(bpy.types.Operator):
     bl_idname = "shotlock.resume"
-    bl_label = "Resume"
-    bl_description = "Go on with the shot that failed, from where it stopped"
+    bl_label = "Resume Take"
+    bl_description = (
+        "Go on with a take that was stopped, as it was asked for then: nothing that was captured or sampled is done "
+        "again, and the frames are those of a take that was never stopped"
+    )
     bl_options = {"INTERNAL"}
+
+    directory: folder_setting()  # type: ignore[valid-type]  # Blender reads properties off annotations
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("This scene has no failed shot")
-        job = session.latest(context.scene)
-        return job is not None and job.state == "failed"
+        reason = install.lack() or busy(context.scene)
+        cls.poll_message_set(reason)
+        return not reason
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        job = session.latest(context.scene)
-        if job is None:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
+        try:
+            install.engine_python()
+            job = session.resume(context.scene, stopped_take(context, self.directory))
+        except (install.NoEngine, takes.TakeError) as refusal:
+            self.report({"ERROR"}, str(refusal))
             return {"CANCELLED"}
-        session.resume(job)
         return SHOTLOCK_OT_generate.wait(self, context, job) if bpy.app.background else {"FINISHED"}  # type: ignore[arg-type]
 
 
-CLASSES = (SHOTLOCK_OT_generate, SHOTLOCK_OT_cancel, SHOTLOCK_OT_resume)
+class SHOTLOCK_OT_remove_stopped(bpy.types.Operator):
+    bl_idname = "shotlock.remove_stopped"
+    bl_label = "Remove Stopped Take"
+    bl_description = "Delete what was captured and sampled of a take that was stopped; finished takes stay"
+    bl_options = {"INTERNAL"}
+
+    directory: folder_setting()  # type: ignore[valid-type]  # Blender reads properties off annotations
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> compat.Outcome:
+        return context.window_manager.invoke_confirm(
+            self, event, title="Delete the stopped take?", confirm_text="Delete",
+            message="Its capture is deleted from the disk, which undo does not bring back",
+        )
+
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
+        try:
+            session.remove(stopped_take(context, self.directory))
+        except takes.TakeError as refusal:
+            self.report({"ERROR"}, str(refusal))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+CLASSES = (SHOTLOCK_OT_generate, SHOTLOCK_OT_cancel, SHOTLOCK_OT_resume, SHOTLOCK_OT_remove_stopped)
 
 
 def register() -> None:

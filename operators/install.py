@@ -19,7 +19,7 @@ from pathlib import Path
 
 import bpy
 
-from . import folders, properties
+from . import compat, folders, memory, properties
 
 ADDON = Path(__file__).resolve().parent.parent
 LOCK = ADDON / "engine" / "requirements.txt"
@@ -44,6 +44,19 @@ def engine_python() -> Path:
         if chosen_in:
             raise NoEngine(f"The engine's Python is not at {python}: correct it in {chosen_in}")
     raise NoEngine("The engine is not installed yet: press Install Engine in the Shotlock tab")
+
+
+def lack() -> str:
+    """One sentence where there is no engine to run with; empty where there is. For panels: asked at every redraw."""
+    return memory.look(("engine", *candidates()), _lack)
+
+
+def _lack() -> str:
+    try:
+        engine_python()
+    except NoEngine as none:
+        return str(none)
+    return ""
 
 
 def candidates() -> Iterator[tuple[Path, str]]:
@@ -221,6 +234,7 @@ def _finish(install: Install) -> None:
 
 def _end(install: Install, state: str, error: str = "") -> None:
     install.state, install.error = state, error
+    memory.forget()
     if install.process is not None and install.process.poll() is None:
         install.process.kill()
         install.process.wait()
@@ -268,7 +282,7 @@ class SHOTLOCK_OT_install_engine(bpy.types.Operator):
         cls.poll_message_set(reason)
         return not reason
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         from . import session
 
         session.rest()      # files in use cannot be replaced on every system
@@ -278,7 +292,7 @@ class SHOTLOCK_OT_install_engine(bpy.types.Operator):
             return {"FINISHED"}
         return self.wait()
 
-    def wait(self) -> set[str]:
+    def wait(self) -> compat.Outcome:
         while running():
             tick()
             time.sleep(0.05)
@@ -299,7 +313,7 @@ class SHOTLOCK_OT_cancel_install(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return running()
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         cancel()
         return {"FINISHED"}
 
@@ -314,7 +328,7 @@ class SHOTLOCK_OT_show_preferences(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return properties.preferences() is not None
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         return bpy.ops.preferences.addon_show(module=properties.ShotlockPreferences.bl_idname)
 
 
@@ -324,7 +338,7 @@ class SHOTLOCK_OT_copy_install_report(bpy.types.Operator):
     bl_description = "Copy what the installation said to the clipboard"
     bl_options = {"INTERNAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         context.window_manager.clipboard = failure_report()
         return {"FINISHED"}
 

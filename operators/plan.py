@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from bpy.app import translations
+
 from ..engine import job
 from .cameras import Refusal, cameras_at, is_mirrored, render_size, shear
 
@@ -30,6 +32,7 @@ __all__ = ("Plan", "Refusal", "plan", "size_and_crop")
 DEFAULT_PIXELS = job.DEFAULT_WIDTH * job.DEFAULT_HEIGHT  # other shapes than 16:9 get as many in all
 MIN_SIDE, MAX_SIDE = 32, 4096  # pixels of the crop
 RATE_PRECISION = 20_000  # denominators: keeps 24000/1001, and a strange fps_base to a nanosecond a frame
+MOST_DECISIONS = 100  # scenes that are remembered
 SHEAR = 0.1  # degrees: from here on a rigid camera visibly differs from Blender's
 
 LENS_TYPES = {"ORTHO": "orthographic", "PANO": "panoramic", "CUSTOM": "custom (its lens is a script)"}
@@ -61,6 +64,10 @@ class Plan:
     def seconds(self) -> float:
         return len(self.frames) * self.fps[1] / self.fps[0]
 
+    @property
+    def shot(self) -> str:
+        return shot_name(self.scene, self.cameras)
+
     def to_dict(self) -> dict[str, Any]:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
@@ -90,6 +97,82 @@ def plan(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer | str | None = 
         control_strength=float(settings.control_strength), model=_model(settings),
         pixel_aspect=(scene.render.pixel_aspect_x, scene.render.pixel_aspect_y),
         notes=_notes(scene, cameras, layer))
+
+
+def shot_name(scene: str, cameras: Sequence[str]) -> str:
+    """A shot is called after its camera, and after its scene where several film."""
+    return cameras[0] if len(set(cameras)) == 1 else scene
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What `plan` came to, for panels."""
+
+    plan: Plan | None
+    refusal: str  # one sentence where there is no plan
+    shot: str  # its name, which a shot has before it has a prompt; empty where no camera films
+
+
+_decisions: dict[int, tuple[tuple, Decision]] = {}  # by scene: what it followed from, and what was decided
+
+
+def decision(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Decision:
+    """`plan` for those who ask many times a second: decided again when anything that it follows from has changed."""
+    follows_from = _follows_from(scene, layer)
+    if _decisions.get(scene.session_uid, ((),))[0] != follows_from:
+        if len(_decisions) >= MOST_DECISIONS:
+            _decisions.clear()
+        _decisions[scene.session_uid] = follows_from, _decide(scene, layer)
+    return _decisions[scene.session_uid][1]
+
+
+def _decide(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Decision:
+    try:
+        made = plan(scene, layer)
+        return Decision(made, "", made.shot)
+    except Refusal as refusal:
+        return Decision(None, str(refusal), _shot_of(scene))
+
+
+def _shot_of(scene: bpy.types.Scene) -> str:
+    settings = scene.shotlock  # type: ignore[attr-defined]
+    try:
+        return shot_name(scene.name, [c.name for c in _cameras(scene, settings, _frames(scene, settings))])
+    except Refusal:
+        return ""
+
+
+def _follows_from(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tuple:
+    """Everything that `plan` reads, without going through the frames."""
+    settings, render = scene.shotlock, scene.render  # type: ignore[attr-defined]
+    markers = tuple((m.frame, m.camera) for m in scene.timeline_markers if m.camera)
+    cameras = dict.fromkeys(c for c in (settings.camera, scene.camera, *(c for _, c in markers)) if c)
+    return (
+        scene.name, layer.name, tuple((other.name, other.use) for other in scene.view_layers),
+        tuple(_plain(getattr(settings, name)) for name in SETTINGS_READ), settings.is_property_set("width"),
+        tuple(getattr(scene, name) for name in SCENE_READ), tuple(getattr(render, name) for name in RENDER_READ),
+        _plain(scene.camera), tuple((frame, _plain(camera)) for frame, camera in markers),
+        tuple(_camera_read(camera) for camera in cameras), translations.locale)
+
+
+SETTINGS_READ = ("prompt", "negative_prompt", "seed", "steps", "guidance", "control_strength", "model", "camera",
+                 "use_scene_range", "frame_start", "frame_end", "width")
+SCENE_READ = ("frame_start", "frame_end", "frame_step", "use_preview_range")
+RENDER_READ = ("resolution_x", "resolution_y", "resolution_percentage", "pixel_aspect_x", "pixel_aspect_y", "fps",
+               "fps_base", "frame_map_old", "frame_map_new", "use_border", "use_multiview")
+
+
+def _camera_read(camera: bpy.types.Object) -> tuple:
+    data: Any = camera.data
+    lens = _lens_type(data) if camera.type == "CAMERA" and data.type != "PERSP" else ""
+    bent = shear(camera)  # as the note says it: a camera that only moves is decided once
+    return (_plain(camera), camera.name, camera.type, camera.hide_render, lens, is_mirrored(camera.matrix_world),
+            bent > SHEAR and round(bent, 1))
+
+
+def _plain(value: Any) -> Any:
+    """A data-block by what undo leaves it and no other one has."""
+    return getattr(value, "session_uid", value)
 
 
 # --- size ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ session.py and never touches the file. The preferences, which live outside the f
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
@@ -31,11 +31,11 @@ def _own_range(settings: "ShotlockScene", other: str, scene_value: int) -> None:
 
 
 def _start_set(settings: "ShotlockScene", _context: bpy.types.Context) -> None:
-    _own_range(settings, "frame_end", settings.id_data.frame_end)
+    _own_range(settings, "frame_end", cast(bpy.types.Scene, settings.id_data).frame_end)
 
 
 def _end_set(settings: "ShotlockScene", _context: bpy.types.Context) -> None:
-    _own_range(settings, "frame_start", settings.id_data.frame_start)
+    _own_range(settings, "frame_start", cast(bpy.types.Scene, settings.id_data).frame_start)
 
 
 def shared_settings() -> dict[str, Any]:
@@ -125,12 +125,38 @@ def preference_settings() -> dict[str, Any]:
     }
 
 
+# What scripts read and write; register() puts the properties of the same names in the place of these annotations.
+
 class ShotlockScene(bpy.types.PropertyGroup):
     """The next shot of this scene."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+    steps: int
+    guidance: float
+    control_strength: float
+    model: str
+    camera: bpy.types.Object | None
+    use_scene_range: bool
+    frame_start: int
+    frame_end: int
+    width: int
 
 
 class ShotlockStrip(bpy.types.PropertyGroup):
     """What the take on this strip was made with; an empty job: not a strip of ours."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+    steps: int
+    guidance: float
+    control_strength: float
+    model: str
+    job: str
+    shot: str
+    take: int
 
 
 draw_preferences: Callable[["ShotlockPreferences", bpy.types.Context], None] | None = None
@@ -141,6 +167,9 @@ class ShotlockPreferences(bpy.types.AddonPreferences):
     """Where the engine and the takes live on this machine."""
 
     bl_idname = __package__.rpartition(".")[0]
+    engine_python: str
+    takes_folder: str
+    keep_passes: bool
 
     def draw(self, context: bpy.types.Context) -> None:
         if draw_preferences:
@@ -149,8 +178,13 @@ class ShotlockPreferences(bpy.types.AddonPreferences):
 
 def preferences() -> ShotlockPreferences | None:
     """None where the package was registered without being an enabled add-on, as tests and scripts do."""
-    addon = bpy.context.preferences.addons.get(ShotlockPreferences.bl_idname)
-    return addon.preferences if addon else None
+    addon: bpy.types.Addon | None = bpy.context.preferences.addons.get(ShotlockPreferences.bl_idname)
+    return cast(ShotlockPreferences, addon.preferences) if addon else None
+
+
+def shot_of(scene: bpy.types.Scene) -> ShotlockScene:
+    """`scene.shotlock`, with its type."""
+    return scene.shotlock  # type: ignore[attr-defined]  # registered at run time
 
 
 def copy_settings(source: Any, target: Any) -> None:
@@ -167,18 +201,18 @@ def register() -> None:
     for cls, settings in CLASSES.items():
         cls.__annotations__ = settings()
         bpy.utils.register_class(cls)
-    bpy.types.Scene.shotlock = PointerProperty(
+    bpy.types.Scene.shotlock = PointerProperty(  # type: ignore[attr-defined]  # made here
         name="Shotlock", description="The next shot of this scene", type=ShotlockScene
     )
-    compat.strip_type().shotlock = PointerProperty(
+    compat.strip_type().shotlock = PointerProperty(  # type: ignore[attr-defined]  # made here
         name="Shotlock", description="What the take on this strip was made with", type=ShotlockStrip
     )
 
 
 def unregister() -> None:
     """The annotations go too: callbacks that a class still holds at exit crash Blender 4.2 as a Python module."""
-    del compat.strip_type().shotlock
-    del bpy.types.Scene.shotlock
+    del compat.strip_type().shotlock  # type: ignore[attr-defined]  # made above
+    del bpy.types.Scene.shotlock  # type: ignore[attr-defined]
     for cls in reversed(list(CLASSES)):
         bpy.utils.unregister_class(cls)
         cls.__annotations__ = {}

@@ -16,11 +16,12 @@ from typing import Any
 
 import bpy
 from bpy.app.handlers import persistent
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..engine.client import Client, Status
-from . import compat, install, takes
+from . import compat, install, memory, takes
 from .capture import Capture
-from .plan import Plan
+from .plan import Plan, decision
 
 FIRST = 0.05            # seconds before the first tick: the window draws what is about to happen
 PERIOD = 0.1            # seconds between ticks in the window
@@ -28,6 +29,7 @@ BUDGET = 0.02           # seconds that a tick may take from messages
 PAUSE = 0.02            # seconds between ticks where the caller waits
 MOST_REMEMBERED = 20    # jobs; the oldest that are over and told are forgotten
 
+STARTING = "Starting the engine"
 ENDED = ("done", "failed", "cancelled")
 PHASES = {
     "text": "Reading the prompt", "conditions": "Reading the passes", "sample": "Sampling", "decode": "Writing frames",
@@ -49,7 +51,7 @@ class Origin:
 class Job:
     """One request to the engine."""
 
-    plan: Plan
+    plan: Plan | None   # none where a take goes on that another Blender captured
     shot: str
     folder: Path
     origin: Origin
@@ -111,30 +113,79 @@ def _same_path(one: str, other: str) -> bool:
     return os.path.normcase(os.path.abspath(one)) == os.path.normcase(os.path.abspath(other))
 
 
+def resumable(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Path | None:
+    """The take that Resume Take goes on with: what this scene's newest job left, else the newest one of its shot that
+    was stopped. For panels: the disk is looked at when something may have changed there."""
+    job = latest(scene)
+    left = job is not None and (job.state == "failed" or (job.state == "cancelled" and _can_go_on(job.folder)))
+    if job is not None and left:
+        return job.folder
+    shot, home = decision(scene, layer).shot, takes.shots_folder(bpy.data.filepath)
+    found = memory.look(("stopped", home, shot), lambda: takes.stopped(home, shot), memory.UNTIL_TOLD) if shot else ()
+    return next((folder for folder in found if not _at_work(folder)), None)
+
+
+def _can_go_on(folder: Path) -> bool:
+    return memory.look(("stopped", folder), lambda: takes.is_stopped(folder), memory.UNTIL_TOLD)
+
+
+def _at_work(folder: Path) -> bool:
+    return any(not job.ended and _same_path(str(job.folder), str(folder)) for job in jobs)
+
+
 # For the operators: acting
 
 def submit(scene: bpy.types.Scene, plan: Plan) -> Job:
     """Queues a shot. Raises takes.TakeError where its take has nowhere to go."""
-    shot = plan.cameras[0] if len(set(plan.cameras)) == 1 else scene.name
-    origin = Origin(bpy.data.filepath, scene.name, scene.session_uid, _opened)
-    job = Job(plan=plan, shot=shot, folder=takes.new_folder(origin.file, shot), origin=origin)
+    origin = _origin(scene)
+    job = Job(plan=plan, shot=plan.shot, folder=takes.new_folder(origin.file, plan.shot), origin=origin)
     _warn(job, plan.notes)
     _append(job)
     return job
 
 
-def resume(job: Job) -> None:
-    """A failed job whose capture is whole goes on where the engine left it."""
-    job.state, job.error = ("capturing" if job.capture and job.capture.state == "done" else "queued"), ""
-    jobs.remove(job)
+def _origin(scene: bpy.types.Scene) -> Origin:
+    return Origin(bpy.data.filepath, scene.name, scene.session_uid, _opened)
+
+
+def resume(scene: bpy.types.Scene, folder: Path) -> Job:
+    """The take in that folder goes on where it was stopped, and its strip goes to that scene. A job that failed here
+    before it was captured is captured again, as it was planned. Raises takes.TakeError."""
+    memory.forget()
+    job = _job_of(folder)
+    if job is not None and not job.ended:
+        raise takes.TakeError(rpt_("The take at {} is being worked on already").format(folder))
+    planned = job is not None and job.state == "failed" and job.plan is not None and not takes.is_finished(folder)
+    if not planned and not takes.is_stopped(folder):
+        raise takes.TakeError(rpt_("{} holds no take that was captured and then stopped: generate one").format(folder))
+    if job is None or job.state == "done":
+        job = Job(plan=None, shot=takes.shot_name(folder), folder=folder, origin=_origin(scene))
+        _warn(job, takes.captured_warnings(folder))
+    job.origin, job.state, job.error, job.number = _origin(scene), "queued", "", ""
+    job.phase, job.step, job.steps = STARTING, 0, 0
     _append(job)
+    return job
+
+
+def remove(folder: Path) -> None:
+    """A stopped take that nobody wants. Raises takes.TakeError."""
+    if _at_work(folder):
+        raise takes.TakeError(rpt_("The take at {} is being worked on already").format(folder))
+    takes.remove(folder)
+    jobs[:] = [job for job in jobs if not _same_path(str(job.folder), str(folder))]
+    memory.forget()
+    redraw()
+
+
+def _job_of(folder: Path) -> Job | None:
+    return next((job for job in reversed(jobs) if _same_path(str(job.folder), str(folder))), None)
 
 
 def _append(job: Job) -> None:
     over = [other for other in jobs if other.ended and (other.placed or other.state != "done")]
     for other in over[: max(0, len(jobs) + 1 - MOST_REMEMBERED)]:
         jobs.remove(other)
-    jobs.append(job)
+    jobs[:] = [other for other in jobs if other is not job] + [job]
     wake()
 
 
@@ -166,6 +217,7 @@ def land(job: Job, scene: bpy.types.Scene) -> Any:
     take = takes.read(job.folder)
     strip = takes.place(scene, take)
     job.placed = True
+    memory.forget()
     _warn(job, takes.warnings(scene, take))
     return strip
 
@@ -208,7 +260,7 @@ def _shown(job: Job) -> tuple:
 def _advance(job: Job) -> None:
     """One step of one job. Whatever goes wrong ends this job with a reason, never the timer."""
     try:
-        {"queued": _start_capture, "capturing": _watch_capture, "running": _watch_engine}[job.state](job)
+        {"queued": _begin, "capturing": _watch_capture, "running": _watch_engine}[job.state](job)
     except Exception as error:
         _end(job, "failed", _sentence(error))
         _let_go(job)
@@ -228,15 +280,18 @@ def _sentence(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _start_capture(job: Job) -> None:
-    job.state = "capturing"
+def _begin(job: Job) -> None:
+    """What was captured is not captured again."""
+    if job.plan is None or takes.is_captured(job.folder):
+        return _run(job)
+    job.state, job.phase = "capturing", "Saving a copy of the scene"
     job.capture = Capture(job.plan, job.folder)
     job.capture.start()
 
 
 def _watch_capture(job: Job) -> None:
     capture = job.capture
-    assert capture is not None
+    assert capture is not None and job.plan is not None
     news = capture.tick() or {}
     job.phase, job.step, job.steps = "Capturing", news.get("done", job.step), news.get("total", len(job.plan.frames))
     job.eta = news.get("eta")
@@ -249,7 +304,7 @@ def _watch_capture(job: Job) -> None:
 
 def _run(job: Job) -> None:
     _see_to_python()
-    job.state, job.phase, job.step, job.steps, job.eta = "running", "Starting the engine", 0, 0, None
+    job.state, job.phase, job.step, job.steps, job.eta = "running", STARTING, 0, 0, None
     job.number = client().run(job.folder)
 
 
@@ -272,15 +327,16 @@ def _phase(engine: Client, status: Status) -> str:
         return "Cancelling"
     if engine.state == "silent":
         return "The engine does not respond"
-    return PHASES.get(status.phase, status.phase) if status.phase else "Starting the engine"
+    return PHASES.get(status.phase, status.phase) if status.phase else STARTING
 
 
 def _end(job: Job, state: str, error: str = "") -> None:
     job.state, job.error, job.eta = state, error, None
     if state == "cancelled":
-        takes.discard(job.folder)
+        takes.leave(job.folder)
     if state == "done" and not install.keeps_passes():
         takes.forget_passes(job.folder)
+    memory.forget()
     redraw()
 
 
@@ -367,6 +423,7 @@ def redraw() -> None:
 def _on_load(*_: Any) -> None:
     global _opened
     _opened += 1
+    memory.forget()
     takes.relink()
     if waiting():
         wake()
@@ -390,6 +447,7 @@ def _save_failed(*_: Any) -> None:
 @persistent
 def _after_save(target: str = "", *_: Any) -> None:
     _before.clear()
+    memory.forget()
     takes.relink()
     if not _same_path(target, bpy.data.filepath):
         return                                          # a copy, such as the one that is captured
@@ -413,7 +471,7 @@ def _offer_moving() -> None:
 
 def _ask_to_move() -> None:
     with compat.in_window():
-        bpy.ops.shotlock.move_takes("INVOKE_DEFAULT")
+        bpy.ops.shotlock.move_takes("INVOKE_DEFAULT")  # type: ignore[attr-defined]  # registered at run time
 
 
 HANDLERS: tuple[tuple[str, Callable], ...] = (
@@ -438,3 +496,4 @@ def unregister() -> None:
     atexit.unregister(close)
     close()
     jobs.clear()
+    memory.forget()

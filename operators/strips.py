@@ -15,7 +15,7 @@ def active_take(context: bpy.types.Context):
     return strip if takes.is_take(strip) else None
 
 
-class OnTake:
+class OnTake(compat.OperatorPart):
     """Operators that need a take's strip."""
 
     @classmethod
@@ -30,18 +30,18 @@ class SHOTLOCK_OT_place_take(bpy.types.Operator):
     bl_description = "Place a finished take in this scene's sequencer"
     bl_options = {"REGISTER"}
 
-    directory: StringProperty(
+    directory: StringProperty(  # type: ignore[valid-type]  # Blender reads properties off annotations
         name="Folder", description="The take's folder, with its job.json and frames", subtype="DIR_PATH",
         options={"SKIP_SAVE"} | compat.relative_path_option(),
     )
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> compat.Outcome:
         if self.directory:
             return self.execute(context)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         folder = Path(bpy.path.abspath(self.directory))
         try:
             take = takes.read(folder)
@@ -57,7 +57,7 @@ class SHOTLOCK_OT_place_take(bpy.types.Operator):
 
 def restore_picture(scene: bpy.types.Scene, take: takes.Take) -> None:
     """Width and range of a take; the scene's own range is used where it gives the same frames."""
-    settings = scene.shotlock
+    settings = properties.shot_of(scene)
     if take.width:
         settings.width = take.width
     same = tuple(range(scene.frame_start, scene.frame_end + 1, scene.frame_step)) == take.frames
@@ -72,9 +72,9 @@ class SHOTLOCK_OT_redo(OnTake, bpy.types.Operator):
     bl_description = "Give the scene the prompt, seed, size, range and settings that this take was made with"
     bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         strip, scene = active_take(context), compat.sequencer_scene(context)
-        properties.copy_settings(strip.shotlock, scene.shotlock)
+        properties.copy_settings(strip.shotlock, properties.shot_of(scene))
         try:
             take = takes.read(takes.job_folder(strip))
         except takes.TakeError as error:
@@ -90,7 +90,7 @@ class SHOTLOCK_OT_reveal(OnTake, bpy.types.Operator):
     bl_description = "Show this take's folder in the file manager"
     bl_options = {"INTERNAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         folder = takes.job_folder(active_take(context))
         if not folder.is_dir():
             self.report({"ERROR"}, f"The take's folder is not at {folder}: was it moved or deleted?")
@@ -109,13 +109,13 @@ class SHOTLOCK_OT_move_takes(bpy.types.Operator):
         cls.poll_message_set("Save the file first: takes are moved beside it")
         return bool(bpy.data.filepath)
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> compat.Outcome:
         return context.window_manager.invoke_confirm(
             self, event, title="Move takes beside the file?", confirm_text="Move",
             message="They were made before it was saved, and lie in your data folder",
         )
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         try:
             moved = takes.move_home()
         except (OSError, takes.TakeError) as error:
@@ -136,7 +136,7 @@ class SHOTLOCK_OT_show_strips(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return compat.sequencer_is_empty(context)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         compat.show_in_sequencer(context.scene)
         return {"FINISHED"}
 
@@ -147,7 +147,7 @@ class SHOTLOCK_OT_match_view(bpy.types.Operator):
     bl_description = "Set the colour space of this scene's takes for the view transform that is set now"
     bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         scene = compat.sequencer_scene(context)
         for strip in takes.strips_in(scene):
             colours.apply(strip, scene)
@@ -163,13 +163,13 @@ class SHOTLOCK_OT_show_as_generated(bpy.types.Operator):
     )
     bl_options = {"REGISTER", "UNDO"}
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> compat.Outcome:
         return context.window_manager.invoke_confirm(
             self, event, title="Set this scene's view to Standard?", confirm_text="Set to Standard",
             message="Its renders of the 3D view will look different, too",
         )
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
         colours.show_as_generated(compat.sequencer_scene(context))
         return SHOTLOCK_OT_match_view.execute(self, context)  # type: ignore[arg-type]
 

@@ -16,6 +16,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..engine import job as jobs
 from . import colours, compat, folders, properties
 
 MOST_CHANNELS = 128
@@ -75,7 +76,7 @@ def _take(folder: Path, values: dict[str, Any], frames: tuple[int, ...]) -> Take
     missing = tuple(f for f, file in zip(frames, files) if not _holds_something(folder / "frames" / file))
     settings = {name: values[name] for name in properties.SETTINGS if name in values}
     return Take(
-        folder=folder, shot=_shot(folder), number=folders.take_number(folder), frames=frames, files=files,
+        folder=folder, shot=shot_name(folder), number=folders.take_number(folder), frames=frames, files=files,
         missing=missing, settings=settings, fps=tuple(values.get("fps", (24, 1))),
         width=values["crop"][2] if "crop" in values else None,
     )
@@ -88,7 +89,7 @@ def _holds_something(file: Path) -> bool:
         return False
 
 
-def _shot(folder: Path) -> str:
+def shot_name(folder: Path) -> str:
     """The shot's name as the artist wrote it, which its folder's name may only resemble."""
     try:
         return (folder.parent / NAME).read_text(encoding="utf-8")
@@ -125,12 +126,60 @@ def cached_report(folder: Path) -> dict[str, Any]:
 _reports: dict[Path, tuple[int, dict[str, Any]]] = {}
 
 
+# Stopped: captured, and without frames
+
+def stopped(shots: Path, shot: str) -> tuple[Path, ...]:
+    """The shot's takes that can be gone on with, the newest first."""
+    try:
+        entries = list((shots / folders.folder_name(shot)).iterdir())
+    except OSError:
+        return ()
+    found = [entry for entry in entries if folders.take_number(entry) and is_stopped(entry)]
+    return tuple(sorted(found, key=folders.take_number, reverse=True))
+
+
+def is_stopped(folder: Path) -> bool:
+    """Whether the engine has all that it needs to make frames that are not there."""
+    return not is_finished(folder) and is_captured(folder)
+
+
+def is_finished(folder: Path) -> bool:
+    """Its frames are there and measured; until they are, the engine's record lies beside them."""
+    measured = (folder / "report.json").is_file() or not (folder / "state" / "progress.json").is_file()
+    return (folder / "frames").is_dir() and measured
+
+
+def is_captured(folder: Path) -> bool:
+    """Whether the capture ended well: job.json is what it writes last, and nothing may be missing since."""
+    if not (folder / "job.json").is_file():
+        return False
+    try:
+        jobs.read(folder)
+    except (jobs.BadJob, OSError):
+        return False
+    return True
+
+
+def captured_warnings(folder: Path) -> list[str]:
+    """What the capture had to say, which a Blender that was not there could not hear."""
+    try:
+        said = jobs.load_json(folder / "job.json").get("scene", {}).get("warnings", [])
+    except (jobs.BadJob, OSError, AttributeError):
+        return []
+    return [sentence for sentence in said if isinstance(sentence, str)] if isinstance(said, list) else []
+
+
 # Making room
+
+def shots_folder(blend: str) -> Path:
+    """Where that file's shots lie; the preferences may name another place."""
+    chosen = properties.preferences()
+    return folders.shots_folder(blend, bpy.path.abspath(chosen.takes_folder) if chosen else "")
+
 
 def new_folder(blend: str, shot: str) -> Path:
     """An empty folder for the shot's next take. Raises TakeError where it can't be written; no other place is tried."""
-    chosen = properties.preferences()
-    base = folders.shots_folder(blend, bpy.path.abspath(chosen.takes_folder) if chosen else "")
+    base = shots_folder(blend)
     try:
         folder = folders.new_take(base, shot)
         (folder.parent / NAME).write_text(shot, encoding="utf-8")
@@ -271,7 +320,7 @@ def homeless() -> list[Path]:
 
 def move_home() -> list[Path]:
     """Moves them beside the .blend and relinks their strips. A take is copied whole before the old one goes."""
-    moved = [_move(folder, new_folder(bpy.data.filepath, _shot(folder))) for folder in homeless()]
+    moved = [_move(folder, new_folder(bpy.data.filepath, shot_name(folder))) for folder in homeless()]
     relink()
     return moved
 
@@ -303,6 +352,26 @@ def _moved_to(folder: Path) -> Path:
 def forget_passes(folder: Path) -> None:
     """The passes are gigabytes for long shots; frames, cameras and job stay."""
     shutil.rmtree(folder / "passes", ignore_errors=True)
+
+
+def leave(folder: Path) -> None:
+    """After a cancel: a capture, which may be minutes of work, can be gone on from; less than that is nothing."""
+    if is_captured(folder):
+        jobs.remove_parts(folder)
+    else:
+        discard(folder)
+
+
+def remove(folder: Path) -> None:
+    """A stopped take that the artist does not want. Raises TakeError where another engine is at work on it."""
+    try:
+        with jobs.hold(folder):
+            pass
+    except (jobs.BadJob, OSError) as error:
+        raise TakeError(f"The take at {folder} cannot be removed: {error}") from error
+    if (folder / "frames").is_dir():
+        shutil.rmtree(folder / "state", ignore_errors=True)
+    discard(folder)
 
 
 def discard(folder: Path) -> None:

@@ -3,8 +3,8 @@ in the sequencer."""
 
 import bpy
 
-from ..operators import colours, compat, generate, install, session, strips, takes
-from ..operators.plan import Refusal, plan
+from ..operators import colours, compat, folders, generate, install, properties, session, strips, takes
+from ..operators.plan import decision
 from . import pictures, preferences, words
 
 PICTURE = 8.0           # the preview's height in buttons
@@ -13,25 +13,25 @@ PICTURE = 8.0           # the preview's height in buttons
 def draw_shot(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     scene = context.scene
     layout.use_property_split, layout.use_property_decorate = True, False
-    draw_prompt(layout, scene.shotlock)
+    draw_prompt(layout, properties.shot_of(scene))
     draw_camera(layout, scene)
     draw_range(layout, scene)
     draw_size(layout, context)
 
 
-def draw_prompt(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+def draw_prompt(layout: bpy.types.UILayout, settings: properties.ShotlockScene) -> None:
     column = layout.column()
     column.use_property_split = False
     column.prop(settings, "prompt", text="", placeholder="What the shot should look like")
 
 
 def draw_camera(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
-    settings = scene.shotlock
+    settings = properties.shot_of(scene)
     layout.prop(settings, "camera", placeholder=scene.camera.name if scene.camera else words.tr_("No camera"))
 
 
 def draw_range(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
-    settings = scene.shotlock
+    settings = properties.shot_of(scene)
     layout.prop(settings, "use_scene_range")
     column = layout.column(align=True)
     if settings.use_scene_range:
@@ -44,10 +44,9 @@ def draw_range(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
 
 
 def draw_size(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    layout.prop(context.scene.shotlock, "width")
-    try:
-        shot = plan(context.scene, context.view_layer)
-    except Refusal:
+    layout.prop(properties.shot_of(context.scene), "width")
+    shot = decision(context.scene, context.view_layer).plan
+    if shot is None:
         return
     row = layout.row()
     row.alignment = "RIGHT"
@@ -65,7 +64,7 @@ def draw_action(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     column = layout.column()
     column.scale_y = 1.5
     column.operator("shotlock.generate", icon="RENDER_ANIMATION")
-    lack = engine_lack()
+    lack = install.lack()           # said before all else: who just installed the add-on has written no prompt yet
     reason = lack or generate.why_not(context)
     if reason:
         words.sentence(layout, context, reason, icon="INFO")
@@ -74,13 +73,19 @@ def draw_action(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.operator("shotlock.show_preferences", icon="PREFERENCES")
 
 
-def engine_lack() -> str:
-    """Said before all else: whoever just installed the add-on writes no prompt for an engine that is not there."""
-    try:
-        install.engine_python()
-    except install.NoEngine as lack:
-        return str(lack)
-    return ""
+def draw_stopped(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """A take that waits to be gone on with, from this session or from one that ended in the middle of it."""
+    folder = session.resumable(context.scene, context.view_layer)
+    if folder is None or generate.busy(context.scene):
+        return
+    job, number = session.latest(context.scene), folders.take_number(folder)
+    if job is None or job.folder != folder:
+        text = words.tr_("Take {} was stopped before its frames were finished").format(number)
+        words.sentence(layout, context, text, icon="INFO")
+    row = layout.row(align=True)
+    text = words.tr_("Resume Take {}").format(number)
+    row.operator("shotlock.resume", text=text, translate=False, icon="FILE_REFRESH").directory = str(folder)
+    row.operator("shotlock.remove_stopped", text="", icon="TRASH").directory = str(folder)
 
 
 def draw_progress(layout: bpy.types.UILayout, job: session.Job) -> None:
@@ -105,8 +110,6 @@ def draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         layout.label(text="The shot was cancelled", icon="CANCEL")
     if job.error:
         words.sentence(layout, context, words.capital(job.error), icon="ERROR")
-    if job.state == "failed":
-        layout.operator("shotlock.resume", icon="FILE_REFRESH")
     for warning in job.warnings:
         words.sentence(layout, context, warning, icon="INFO")
 
@@ -168,7 +171,7 @@ def draw_colours(layout: bpy.types.UILayout, context: bpy.types.Context, scene: 
         layout.operator("shotlock.show_as_generated")
 
 
-class ShotPanel:
+class ShotPanel(compat.PanelPart):
     bl_label = "Shot"
     bl_category = "Shotlock"
     bl_region_type = "UI"
@@ -177,18 +180,19 @@ class ShotPanel:
         draw_shot(self.layout, context)
         draw_action(self.layout, context)
         draw_outcome(self.layout, context)
+        draw_stopped(self.layout, context)
         draw_waiting(self.layout, context)
         draw_notes(self.layout, context)
 
 
-class SettingsPanel:
+class SettingsPanel(compat.PanelPart):
     bl_label = "Settings"
     bl_category = "Shotlock"
     bl_region_type = "UI"
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, context.scene.shotlock
+        layout, settings = self.layout, properties.shot_of(context.scene)
         layout.use_property_split, layout.use_property_decorate = True, False
         for name in ("negative_prompt", "seed", "steps", "guidance", "control_strength", "model"):
             layout.prop(settings, name)

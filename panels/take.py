@@ -32,7 +32,7 @@ class SHOTLOCK_PT_take(bpy.types.Panel):
         row.operator("shotlock.reveal", text="", icon="FILE_FOLDER")
 
 
-def draw_settings(layout: bpy.types.UILayout, made: bpy.types.PropertyGroup) -> None:
+def draw_settings(layout: bpy.types.UILayout, made: properties.ShotlockStrip) -> None:
     """Shown, not editable: this is what the take was made with."""
     column = layout.column(align=True)
     column.use_property_split, column.use_property_decorate = True, False

@@ -48,10 +48,11 @@ def film(engine, scene, build, tmp_path):
 
 
 def until(session, condition):
-    """What the timer does in a window, until something is so."""
+    """What the timer does in a window, until something is so; where nothing is done any more, it will not be."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, [(job.state, job.phase, job.error) for job in session.jobs]
+        going_on = session.current() is not None and time.monotonic() < deadline
+        assert going_on, [(job.state, job.phase, job.error) for job in session.jobs]
         session.tick()
         time.sleep(0.02)
 
@@ -207,10 +208,25 @@ def test_cancel_while_the_engine_runs(film, engine):
     until(engine, lambda: job.state == "running" and job.phase == "Sampling")
     engine.cancel(job)
     until(engine, ended(job))
-    assert job.state == "cancelled" and list((home / "shots").rglob("*")) == [] and strips(film) == []
-    again = start(engine, film)                                # the engine is well, and the number is free again
-    until(engine, ended(again))
-    assert again.state == "done" and again.folder.name == "take_001" and len(strips(film)) == 1
+    assert job.state == "cancelled" and strips(film) == []
+    assert job.folder == home / "shots" / "Cam A" / "take_001" and not (job.folder / "frames").exists()
+    assert left(job.folder) == {"job.json", "camera.npz", "objects.npz", "passes", "state"}     # and no half a file
+    engine.cancel(job)
+    assert bpy.ops.shotlock.resume() == {"FINISHED"}           # the engine is well, and nothing is captured again
+    assert job.state == "done" and len(strips(film)) == 1 and len(engine.jobs) == 1
+    assert not bpy.ops.shotlock.resume.poll() or resume_is_refused("was stopped")
+
+
+def left(folder):
+    """What lies in a take's folder; a file that was begun and not finished fails."""
+    assert not [path for path in folder.rglob("*.part") if path.is_file()]
+    return {path.name for path in folder.iterdir()} - {"frames.part", "engine.lock"}
+
+
+def resume_is_refused(sentence, **directory):
+    with pytest.raises(RuntimeError, match=sentence):
+        bpy.ops.shotlock.resume(**directory)
+    return True
 
 
 @in_one_blender
@@ -234,6 +250,189 @@ def test_a_killed_engine_is_a_failed_job_that_resumes(film, engine):
     assert bpy.ops.shotlock.resume() == {"FINISHED"}
     assert job.state == "done" and len(strips(film)) == 1
     assert sum("Painted" in warning for warning in job.warnings) == 1, job.warnings
+
+
+KILLED = """
+import os, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+import conftest, bpy
+conftest.load_package().register()
+from shotlock.operators import session
+from shotlock.operators.plan import plan
+conftest.empty_file()
+scene = conftest.build_tiny(bpy.context.scene, frames=3)
+bpy.ops.wm.save_as_mainfile(filepath=sys.argv[2])
+scene.shotlock.prompt, scene.shotlock.seed, scene.shotlock.width = "rain at night", 11, 96
+job = session.submit(scene, plan(scene))
+while job.step < 2 or job.phase != "Sampling":
+    assert not job.ended, job.error
+    session.tick()
+    time.sleep(0.01)
+print("ENGINE", session.client().pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def kill_a_blender(file: Path) -> None:
+    """A Blender that makes a file's shot dies in the middle of sampling; its engine leaves by itself."""
+    died = subprocess.run([sys.executable, "-c", KILLED, str(Path(__file__).parent), str(file)], capture_output=True,
+                          text=True, timeout=PATIENCE, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
+    process = int(next(line for line in died.stdout.splitlines() if line.startswith("ENGINE ")).split()[1])
+    deadline = time.monotonic() + 15
+    while Path(f"/proc/{process}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def uninterrupted(folder: Path, elsewhere: Path) -> dict[str, bytes]:
+    """The frames of the same job, made in one go, without Blender."""
+    from shotlock.operators import install
+
+    elsewhere.mkdir()
+    for name in ("job.json", "camera.npz", "objects.npz"):
+        shutil.copy(folder / name, elsewhere)
+    shutil.copytree(folder / "passes", elsewhere / "passes")
+    subprocess.run([str(install.engine_python()), "-m", "engine", "run", str(elsewhere)], cwd=install.ADDON, check=True,
+                   capture_output=True, timeout=PATIENCE)
+    return frames(elsewhere)
+
+
+def frames(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "frames").iterdir())}
+
+
+@in_one_blender
+def test_a_take_of_a_killed_blender_is_resumed_in_the_next_one(engine, scene, tmp_path):
+    file = tmp_path / "film.blend"
+    kill_a_blender(file)
+    bpy.ops.wm.open_mainfile(filepath=str(file))
+    scene = bpy.context.scene
+    take = tmp_path / "shots" / "Cam A" / "take_001"
+    assert scene.shotlock.prompt == ""                         # what was typed died too: the take remembers
+    assert engine.resumable(scene, bpy.context.view_layer) == take
+    captured = (take / "passes" / "depth.npy").stat()
+    assert bpy.ops.shotlock.resume() == {"FINISHED"}
+    (strip,) = strips(scene)
+    made = strip.shotlock
+    assert (made.prompt, made.seed, made.shot, made.take) == ("rain at night", 11, "Cam A", 1)
+    assert (take / "passes" / "depth.npy").stat() == captured and not (take / "state").exists()
+    assert frames(take) == uninterrupted(take, tmp_path / "again")
+    assert engine.resumable(scene, bpy.context.view_layer) is None
+    assert resume_is_refused("was stopped") and len(engine.jobs) == 1
+
+
+@pytest.fixture
+def stopped(film, engine):
+    """A shot that was cancelled once it was captured."""
+    job = start(engine, film)
+    until(engine, lambda: job.state == "running")
+    engine.cancel(job)
+    until(engine, ended(job))
+    assert job.state == "cancelled" and strips(film) == []
+    return job
+
+
+@in_one_blender
+@pytest.mark.parametrize("phase", ["Starting the engine", "Reading the passes", "Measuring the camera"])
+def test_cancelled_in_any_phase_it_resumes(film, engine, phase):
+    job = start(engine, film)
+    until(engine, lambda: job.ended or (job.state == "running" and job.phase == phase))
+    engine.cancel(job)
+    until(engine, ended(job))
+    assert job.state == "cancelled" and strips(film) == [] and left(job.folder) >= {"job.json", "passes"}
+    assert engine.resumable(film, bpy.context.view_layer) == job.folder
+    assert bpy.ops.shotlock.resume() == {"FINISHED"}
+    assert len(strips(film)) == 1 and not (job.folder / "state").exists()
+
+
+@in_one_blender
+def test_pressed_twice_it_is_resumed_once(film, engine, stopped):
+    from shotlock.operators import takes
+
+    job = engine.resume(film, stopped.folder)
+    with pytest.raises(takes.TakeError, match="worked on already"):
+        engine.resume(film, stopped.folder)
+    assert not bpy.ops.shotlock.resume.poll() and not bpy.ops.shotlock.generate.poll()
+    with pytest.raises(RuntimeError, match="worked on already"):
+        bpy.ops.shotlock.remove_stopped(directory=str(stopped.folder))
+    engine.cancel(job)                                         # before a tick: it waits, and stays
+    assert job.state == "cancelled" and engine.resumable(film, bpy.context.view_layer) == stopped.folder
+    assert bpy.ops.shotlock.resume() == {"FINISHED"} and len(strips(film)) == 1 and len(engine.jobs) == 1
+
+
+@in_one_blender
+def test_the_newest_is_offered_and_another_one_can_be_named(film, engine, stopped):
+    again = start(engine, film)
+    until(engine, lambda: again.state == "running")
+    engine.cancel(again)
+    until(engine, ended(again))
+    assert engine.resumable(film, bpy.context.view_layer) == again.folder != stopped.folder
+    assert bpy.ops.shotlock.resume(directory=str(stopped.folder)) == {"FINISHED"}
+    (strip,) = strips(film)
+    assert strip.shotlock.take == 1
+    assert engine.resumable(film, bpy.context.view_layer) == again.folder
+    assert resume_is_refused("was captured and then stopped", directory=str(stopped.folder))
+    assert bpy.ops.shotlock.remove_stopped() == {"FINISHED"}
+    assert not again.folder.exists() and stopped.folder.exists()
+    assert engine.resumable(film, bpy.context.view_layer) is None
+
+
+@in_one_blender
+@pytest.mark.parametrize("spoil", [
+    lambda folder: (folder / "job.json").unlink(),
+    lambda folder: (folder / "camera.npz").write_bytes(b"PK"),
+    lambda folder: os.truncate(folder / "passes" / "normal.npy", 5000),
+    lambda folder: shutil.rmtree(folder),
+])
+def test_what_was_not_captured_whole_is_not_offered(film, engine, stopped, spoil):
+    assert engine.resumable(film, bpy.context.view_layer) == stopped.folder
+    spoil(stopped.folder)
+    assert resume_is_refused("was captured and then stopped")  # the disk counts, whatever was seen there before
+    assert engine.resumable(film, bpy.context.view_layer) is None
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from engine import job
+with job.hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@in_one_blender
+def test_a_take_that_another_blender_works_on_is_left_alone(film, engine, stopped):
+    other = subprocess.Popen([str(engine.install.engine_python()), "-c", HOLD, str(stopped.folder)],
+                             cwd=engine.install.ADDON, stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"held\n"
+    with pytest.raises(RuntimeError, match="another engine is at work"):
+        bpy.ops.shotlock.remove_stopped()
+    with pytest.raises(RuntimeError, match="another engine is at work"):
+        bpy.ops.shotlock.resume()
+    assert left(stopped.folder) >= {"job.json", "passes"} and strips(film) == []
+    other.kill()
+    other.wait()
+    assert bpy.ops.shotlock.resume() == {"FINISHED"} and len(strips(film)) == 1
+
+
+@in_one_blender
+def test_undo_another_scene_and_another_file_do_not_lose_it(film, engine, stopped, new_file):
+    path = bpy.data.filepath
+    bpy.ops.ed.undo_push(message="before")
+    job = engine.resume(film, stopped.folder)
+    film.shotlock.prompt = "something else"
+    bpy.ops.ed.undo_push(message="edit")
+    bpy.ops.ed.undo()
+    new_file()
+    assert engine.resumable(bpy.context.scene, bpy.context.view_layer) is None     # another file's
+    until(engine, ended(job))
+    assert job.state == "done" and not job.placed
+    bpy.ops.wm.open_mainfile(filepath=path)
+    engine.tick()
+    (strip,) = strips(bpy.context.scene)
+    assert job.placed and strip.shotlock.prompt == "red clay in the evening"
 
 
 def test_another_file_is_opened_meanwhile(film, engine, new_file):

@@ -78,7 +78,7 @@ def job_of(session, scene, **values):
 
     scene.shotlock.prompt = "rain"
     origin = session.Origin(bpy.data.filepath, scene.name, scene.session_uid, session._opened)
-    job = session.Job(plan=plan(scene), shot="Cam A", folder=Path("/nowhere"), origin=origin, **values)
+    job = session.Job(plan=plan(scene), shot="Cam A", folder=Path("/nowhere/take_003"), origin=origin, **values)
     session.jobs.append(job)
     return job
 
@@ -121,7 +121,7 @@ def test_the_status_bar_has_one_item_while_there_is_a_job(saved, session):
 @pytest.mark.parametrize(("values", "expected"), [
     ({"state": "done", "placed": True, "report": {"verdict": "follows within 0.3 deg, 0.9 % · 31 dB", "follows": True}},
      "Follows within 0.3 deg, 0.9 % · 31 dB"),
-    ({"state": "failed", "error": "the engine stopped"}, "[Resume]"),
+    ({"state": "failed", "error": "the engine stopped"}, "[Resume Take 3]"),
     ({"state": "cancelled"}, "The shot was cancelled"),
     ({"state": "done", "placed": True, "warnings": ["The preview range is not used"]}, "The preview range is not used"),
 ])

@@ -325,7 +325,7 @@ def test_an_unknown_model_is_refused(shot, plan, rooms):
 
 
 def test_the_models_are_those_of_the_menu(shot, rooms):
-    assert tuple(shot.shotlock.bl_rna.properties["model"].enum_items.keys()) == rooms.MODELS
+    assert shot.shotlock.bl_rna.properties["model"].enum_items.keys() == list(rooms.job.MODELS)
 
 
 def test_the_view_layer_is_the_named_or_the_first_enabled(shot, plan, rooms):
