@@ -63,8 +63,8 @@ def apply(strip: Any, scene: bpy.types.Scene) -> Inverse:
 def match(strips: list[Any], scene: bpy.types.Scene) -> bool:
     """Whether these strips have the colour space that the view asks for."""
     wanted = inverse(scene).space
-    return all(strip.colorspace_settings.name in (wanted, PLAIN.space if _lacks(strip, wanted) else wanted)
-               for strip in strips)
+    have = {strip.colorspace_settings.name: strip for strip in strips}
+    return all(name == wanted or (name == PLAIN.space and _lacks(strip, wanted)) for name, strip in have.items())
 
 
 def _lacks(strip: Any, space: str) -> bool:
@@ -85,6 +85,7 @@ def complaint(scene: bpy.types.Scene) -> str:
 def show_as_generated(scene: bpy.types.Scene) -> None:
     """The view that shows strips as they are. Only ever called because the artist asked for it."""
     view = scene.view_settings
-    view.view_transform = "Standard"
-    view.look, view.exposure, view.gamma, view.use_curve_mapping = "None", 0.0, 1.0, False
+    view.view_transform = "Standard"  # type: ignore[assignment]  # the stubs were made without a colour configuration
+    view.look = "None"  # type: ignore[assignment]
+    view.exposure, view.gamma, view.use_curve_mapping = 0.0, 1.0, False
     compat.set_where_known(view, use_white_balance=False)

@@ -22,6 +22,7 @@ from ..engine.client import Client, Status
 from . import compat, install, memory, takes
 from .capture import Capture
 from .plan import Plan, decision
+from .progress import Progress
 
 FIRST = 0.05            # seconds before the first tick: the window draws what is about to happen
 PERIOD = 0.1            # seconds between ticks in the window
@@ -67,6 +68,7 @@ class Job:
     placed: bool = False
     capture: Capture | None = None
     number: str = ""    # the engine's name for it
+    run: Progress = field(default_factory=Progress)
 
     @property
     def ended(self) -> bool:
@@ -74,7 +76,8 @@ class Job:
 
     @property
     def progress(self) -> float:
-        return self.step / self.steps if self.steps else 0.0
+        """Of the whole job, over its phases; never less than it was."""
+        return self.run.figure
 
 
 jobs: list[Job] = []
@@ -162,7 +165,7 @@ def resume(scene: bpy.types.Scene, folder: Path) -> Job:
         job = Job(plan=None, shot=takes.shot_name(folder), folder=folder, origin=_origin(scene))
         _warn(job, takes.captured_warnings(folder))
     job.origin, job.state, job.error, job.number = _origin(scene), "queued", "", ""
-    job.phase, job.step, job.steps = STARTING, 0, 0
+    job.phase, job.step, job.steps, job.run = STARTING, 0, 0, Progress()
     _append(job)
     return job
 
@@ -283,7 +286,9 @@ def _sentence(error: Exception) -> str:
 def _begin(job: Job) -> None:
     """What was captured is not captured again."""
     if job.plan is None or takes.is_captured(job.folder):
+        job.run = Progress(without=("capture",))
         return _run(job)
+    job.run = Progress()
     job.state, job.phase = "capturing", "Saving a copy of the scene"
     job.capture = Capture(job.plan, job.folder)
     job.capture.start()
@@ -295,6 +300,7 @@ def _watch_capture(job: Job) -> None:
     news = capture.tick() or {}
     job.phase, job.step, job.steps = "Capturing", news.get("done", job.step), news.get("total", len(job.plan.frames))
     job.eta = news.get("eta")
+    job.run.hear("capture", job.step, job.steps)
     if capture.state == "done":
         _warn(job, capture.warnings)
         _run(job)
@@ -315,6 +321,7 @@ def _watch_engine(job: Job) -> None:
     status = engine.jobs[job.number]
     job.step, job.steps, job.eta, job.preview = status.step, status.steps, status.eta, status.preview
     job.phase = _phase(engine, status)
+    job.run.hear(status.phase or "start", status.step, status.steps)
     if status.over:
         engine.forget(job.number)
         job.report = takes.report(job.folder)

@@ -17,7 +17,7 @@ import bpy
 import numpy as np
 
 from ..engine import job as jobs
-from . import colours, compat, folders, properties
+from . import colours, compat, folders, memory, properties
 
 MOST_CHANNELS = 128
 NAME = "shot.txt"
@@ -112,18 +112,35 @@ def engine_warnings(report: dict[str, Any]) -> list[str]:
     return [sentence for sentence in said if isinstance(sentence, str)] if isinstance(said, list) else []
 
 
-def cached_report(folder: Path) -> dict[str, Any]:
-    """The same for panels, which are drawn often: read again only when the file has changed."""
-    try:
-        written = (folder / "report.json").stat().st_mtime_ns
-    except OSError:
-        return {}
-    if _reports.get(folder, (0, {}))[0] != written:
-        _reports[folder] = (written, report(folder))
-    return _reports[folder][1]
+@dataclass(frozen=True)
+class Seen:
+    """What a panel says about the take of a strip."""
+
+    folder: Path
+    is_there: bool
+    report: dict[str, Any]
 
 
-_reports: dict[Path, tuple[int, dict[str, Any]]] = {}
+def seen(strip: Any) -> Seen:
+    """For panels: the disk is asked now and then, not at every redraw."""
+    return memory.look(("take", *_names(strip)), lambda: _see(job_folder(strip)))
+
+
+def _see(folder: Path) -> Seen:
+    return Seen(folder, (folder / "frames").is_dir(), report(folder))
+
+
+def _names(strip: Any) -> tuple[str, str, str]:
+    """What `job_folder` follows from, but for the disk."""
+    return bpy.data.filepath, strip.directory, strip.shotlock.job
+
+
+def has_homeless() -> bool:
+    """Whether this saved file has takes outside its folder; for panels, as `seen`."""
+    if not bpy.data.filepath:
+        return False
+    names = tuple(_names(strip) for _scene, strip in strips_of_takes())
+    return bool(names) and memory.look(("homeless", names), lambda: bool(homeless()))
 
 
 # Stopped: captured, and without frames
@@ -322,6 +339,7 @@ def move_home() -> list[Path]:
     """Moves them beside the .blend and relinks their strips. A take is copied whole before the old one goes."""
     moved = [_move(folder, new_folder(bpy.data.filepath, shot_name(folder))) for folder in homeless()]
     relink()
+    memory.forget()
     return moved
 
 

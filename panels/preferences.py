@@ -1,6 +1,7 @@
 """The add-on's preferences: where the engine and the takes live, and the engine's installation."""
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..operators import install, properties
 from . import words
@@ -18,7 +19,7 @@ def draw_engine(
     layout: bpy.types.UILayout, context: bpy.types.Context, preferences: bpy.types.AddonPreferences
 ) -> None:
     try:
-        found, icon = words.tr_("The engine runs with {}").format(install.engine_python()), "CHECKMARK"
+        found, icon = iface_("The engine runs with {}").format(install.engine_python()), "CHECKMARK"
     except install.NoEngine as error:
         found, icon = str(error), "INFO"
     layout.prop(preferences, "engine_python", placeholder="found by itself")

@@ -2,6 +2,7 @@
 in the sequencer."""
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..operators import colours, compat, folders, generate, install, properties, session, strips, takes
 from ..operators.plan import decision
@@ -27,7 +28,7 @@ def draw_prompt(layout: bpy.types.UILayout, settings: properties.ShotlockScene) 
 
 def draw_camera(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
     settings = properties.shot_of(scene)
-    layout.prop(settings, "camera", placeholder=scene.camera.name if scene.camera else words.tr_("No camera"))
+    layout.prop(settings, "camera", placeholder=scene.camera.name if scene.camera else iface_("No camera"))
 
 
 def draw_range(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
@@ -51,7 +52,7 @@ def draw_size(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     row = layout.row()
     row.alignment = "RIGHT"
     row.active = False
-    row.label(text=words.tr_("{} x {} px · {} frames").format(*shot.crop[2:], len(shot.frames)), translate=False)
+    row.label(text=iface_("{} x {} px · {} frames").format(*shot.crop[2:], len(shot.frames)), translate=False)
 
 
 def draw_action(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -80,10 +81,10 @@ def draw_stopped(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         return
     job, number = session.latest(context.scene), folders.take_number(folder)
     if job is None or job.folder != folder:
-        text = words.tr_("Take {} was stopped before its frames were finished").format(number)
+        text = iface_("Take {} was stopped before its frames were finished").format(number)
         words.sentence(layout, context, text, icon="INFO")
     row = layout.row(align=True)
-    text = words.tr_("Resume Take {}").format(number)
+    text = iface_("Resume Take {}").format(number)
     row.operator("shotlock.resume", text=text, translate=False, icon="FILE_REFRESH").directory = str(folder)
     row.operator("shotlock.remove_stopped", text="", icon="TRASH").directory = str(folder)
 
@@ -91,7 +92,7 @@ def draw_stopped(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
 def draw_progress(layout: bpy.types.UILayout, job: session.Job) -> None:
     layout.label(text=job.shot, translate=False, icon="VIEW_CAMERA")
     row = layout.row(align=True)
-    text = words.progress(job.phase, job.step, job.steps, job.eta)
+    text = words.progress(job)
     row.progress(factor=job.progress, text=text, translate=False)
     row.operator("shotlock.cancel", text="", icon="CANCEL")
     number = pictures.icon(job.preview)
@@ -117,7 +118,7 @@ def draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
 def is_below(context: bpy.types.Context, job: session.Job) -> bool:
     """Whether the Take panel, which the sequencer has beneath, says the same about that job's take."""
     strip = strips.active_take(context) if context.area.type == "SEQUENCE_EDITOR" else None
-    return strip is not None and takes.job_folder(strip) == job.folder
+    return strip is not None and takes.seen(strip).folder == job.folder
 
 
 def draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: dict) -> None:
@@ -131,7 +132,7 @@ def draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: 
 def draw_waiting(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """Takes that are finished, but whose scene is not there."""
     for job in session.waiting():
-        text = words.tr_("A take of {} is finished; its scene {} is not open").format(job.shot, job.origin.scene)
+        text = iface_("A take of {} is finished; its scene {} is not open").format(job.shot, job.origin.scene)
         words.sentence(layout, context, text, icon="INFO")
         layout.operator("shotlock.place_take", text="Place It Here").directory = str(job.folder)
 
@@ -146,7 +147,7 @@ def draw_notes(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         draw_shown_scene(layout, context)
     if takes.strips_in(scene):
         draw_colours(layout, context, scene)
-    if bpy.data.filepath and takes.homeless():
+    if takes.has_homeless():
         words.sentence(layout, context, "Takes made before the file was saved lie outside its folder", icon="INFO")
         layout.operator("shotlock.move_takes", icon="FILE_FOLDER")
 
@@ -157,7 +158,7 @@ def draw_shown_scene(layout: bpy.types.UILayout, context: bpy.types.Context) -> 
     if compat.sequencer_is_empty(context):
         layout.operator("shotlock.show_strips", icon="SEQUENCE")
     elif shown not in (scene, None):
-        text = words.tr_("The strip will be placed in {}; this sequencer shows {}").format(scene.name, shown.name)
+        text = iface_("The strip will be placed in {}; this sequencer shows {}").format(scene.name, shown.name)
         words.sentence(layout, context, text, icon="INFO")
 
 

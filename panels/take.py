@@ -1,6 +1,7 @@
 """The take on the active strip: what it was made with, how well it follows, and what can be done with it."""
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..operators import compat, properties, strips, takes
 from . import words
@@ -20,12 +21,13 @@ class SHOTLOCK_PT_take(bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         strip = compat.active_strip(context)
         layout, made = self.layout, strip.shotlock
-        title = words.tr_("{} · take {}").format(made.shot, made.take)
+        title = iface_("{} · take {}").format(made.shot, made.take)
         layout.label(text=title, translate=False, icon="SEQUENCE")
-        folder = takes.job_folder(strip)
-        draw_report(layout, context, takes.cached_report(folder))
-        if not (folder / "frames").is_dir():
-            words.sentence(layout, context, f"The take's folder is not at {folder}", icon="ERROR")
+        take = takes.seen(strip)
+        draw_report(layout, context, take.report)
+        if not take.is_there:
+            text = iface_("The take's folder is not at {}").format(take.folder)
+            words.sentence(layout, context, text, icon="ERROR")
         draw_settings(layout, made)
         row = layout.row(align=True)
         row.operator("shotlock.redo", icon="LOOP_BACK")

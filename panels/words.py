@@ -1,9 +1,12 @@
-"""How sentences, times and progress are written on a panel. Knows layouts and the region's width, nothing of jobs."""
+"""How sentences, times and progress are written on a panel. Knows layouts and the region's width; of a job only what
+it tells of itself."""
 
 import textwrap
 
 import bpy
-from bpy.app.translations import pgettext_iface as tr_
+from bpy.app.translations import pgettext_iface as iface_
+
+from ..operators import session
 
 CHARACTER = 6.4         # pixels of an average character at the default interface scale
 MARGIN = 62             # pixels that a panel, its icon and its borders take
@@ -13,8 +16,8 @@ def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, 
     """A sentence on as many lines as the region needs; labels do not wrap by themselves."""
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(tr_(text), characters(context)) or [""]):
-        column.label(text=line, translate=False, icon=icon if number == 0 else blank(icon))
+    for number, line in enumerate(textwrap.wrap(iface_(text), characters(context)) or [""]):
+        column.label(text=line, translate=False, icon=icon if number == 0 else blank(icon))  # type: ignore[arg-type]  # any icon
 
 
 def capital(text: str) -> str:
@@ -36,11 +39,11 @@ def time_left(seconds: float | None) -> str:
     if seconds is None:
         return ""
     whole = max(1, round(seconds))
-    return tr_("{} s left").format(whole) if whole < 90 else tr_("{} min left").format(round(whole / 60))
+    return iface_("{} s left").format(whole) if whole < 90 else iface_("{} min left").format(round(whole / 60))
 
 
-def progress(phase: str, step: int, steps: int, eta: float | None) -> str:
-    """"Sampling 3/8 · 40 s left"."""
-    counted = f"{tr_(phase)} {step}/{steps}" if steps else tr_(phase)
-    left = time_left(eta)
-    return f"{counted} · {left}" if left else counted
+def progress(job: session.Job) -> str:
+    """"42 % · Sampling 3/8 · 40 s left": the whole job's share first, then its phase and how long that still takes."""
+    phase = f"{iface_(job.phase)} {job.step}/{job.steps}" if job.steps else iface_(job.phase)
+    parts = (f"{100 * job.progress:.0f} %" if job.progress else "", phase, time_left(job.eta))
+    return " · ".join(part for part in parts if part)

@@ -109,6 +109,48 @@ def test_generate_blocks_until_the_strip_exists(film, engine):
     assert not (folder / "state" / "scene.blend").exists()
 
 
+@in_one_blender
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_one_figure_goes_from_the_capture_to_the_report_and_never_back(film, engine, interrupted):
+    """Of every phase some of it is seen: a figure that stood still through the capture would miss half of the job."""
+    film.shotlock.steps = 8
+    job, seen = start(engine, film), []
+    until(engine, lambda: seen.append((job.phase, job.progress)) or job.ended or (
+        interrupted and job.phase == "Sampling" and job.step > 3))
+    if interrupted:
+        engine.cancel(job)
+        until(engine, ended(job))
+        engine.resume(film, job.folder)
+        seen = []
+        until(engine, lambda: seen.append((job.phase, job.progress)) or job.ended)
+    figures = [figure for _phase, figure in seen]
+    assert job.state == "done" and figures == sorted(figures) and figures[0] == 0
+    last = {phase: figure for phase, figure in seen}
+    assert ("Capturing" in last) != interrupted
+    assert 0.9 < last["Measuring the camera"] < 1 and 0.1 < last["Sampling"] < 0.96
+    assert interrupted or 0.3 < last["Capturing"] < 0.6 < last["Sampling"]
+
+
+def test_the_figure_holds_over_windows_that_take_turns():
+    from shotlock.operators.progress import Progress
+
+    said = [("capture", 3, 3), ("start", 0, 0), ("text", 0, 0), ("conditions", 0, 0), ("sample", 2, 0)]
+    for window in range(3):
+        said += [("conditions", window, 3), *(("sample", 4 * window + step, 12) for step in range(4))]
+        said += [("decode", 5 * window + frame, 15) for frame in (1, 3, 5)]
+    whole, resumed = Progress(), Progress(without=("capture",))
+    figures = []
+    for phase, step, steps in [*said, ("measure", 0, 0), ("sample", 1, 12)]:
+        whole.hear(phase, step, steps)
+        figures.append(whole.figure)
+        if phase != "capture":
+            resumed.hear(phase, step, steps)
+    assert figures == sorted(figures) and 0.9 < figures[-1] < 1
+    assert len(set(figures)) > 15 and resumed.figure < whole.figure         # the report is a larger share of less work
+    whole.hear("a phase of a later engine", 1, 2)
+    assert whole.figure == figures[-1]
+
+
 def test_the_second_take_is_another_one(film, engine):
     bpy.ops.shotlock.generate()
     first = Path(bpy.path.abspath(strips(film)[0].directory)) / "000001.png"

@@ -103,9 +103,10 @@ def test_without_an_engine_it_can_be_installed_from_here(saved, shot, monkeypatc
 
 
 def test_progress_takes_the_place_of_generate(saved, shot, session):
-    job_of(session, saved, state="running", phase="Sampling", step=3, steps=8, eta=40.0)
+    job = job_of(session, saved, state="running", phase="Sampling", step=3, steps=8, eta=40.0)
+    job.run.figure = 0.42
     said = text(drawn(shot.SHOTLOCK_PT_shot_sequencer, context(saved, "SEQUENCE_EDITOR")))
-    assert "Sampling 3/8 · 40 s left" in said and "[Generate]" not in said
+    assert "42 % · Sampling 3/8 · 40 s left" in said and "[Generate]" not in said
 
 
 def test_the_status_bar_has_one_item_while_there_is_a_job(saved, session):
@@ -113,9 +114,10 @@ def test_the_status_bar_has_one_item_while_there_is_a_job(saved, session):
 
     idle, busy = Layout(), Layout()
     status.draw(SimpleNamespace(layout=idle), context(saved))
-    job_of(session, saved, state="running", phase="Sampling", step=1, steps=4, eta=300.0)
+    job = job_of(session, saved, state="running", phase="Sampling", step=1, steps=4, eta=300.0)
+    job.run.figure = 0.7
     status.draw(SimpleNamespace(layout=busy), context(saved))
-    assert idle.said == [] and busy.said[0] == "Cam A: Sampling 1/4 · 5 min left"
+    assert idle.said == [] and busy.said[0] == "Cam A: 70 % · Sampling 1/4 · 5 min left"
 
 
 @pytest.mark.parametrize(("values", "expected"), [
@@ -176,6 +178,100 @@ def test_the_takes_panel_shows_what_it_was_made_with(saved, tmp_path):
     assert take.SHOTLOCK_PT_take.poll(where)
     said = text(drawn(take.SHOTLOCK_PT_take, where))
     assert "Cam A · take 1" in said and "Follows within 1 deg" in said and "[Use These Settings]" in said
+
+
+def counted(monkeypatch, owner, name):
+    """How often that function is called from now on; it does what it always did."""
+    calls, original = [], getattr(owner, name)
+
+    def count(*arguments, **more):
+        calls.append(arguments)
+        return original(*arguments, **more)
+
+    monkeypatch.setattr(owner, name, count)
+    return calls
+
+
+def test_a_redraw_plans_nothing_and_asks_no_disk_and_yet_sees_every_change(saved, shot, tmp_path, monkeypatch):
+    import os
+
+    from shotlock.operators import plan
+    from shotlock.panels import take
+
+    strip_of_a_take(saved, tmp_path)
+    saved.shotlock.prompt, saved.shotlock.width = "rain", 96
+    where = context(saved, "SEQUENCE_EDITOR", width=900)
+
+    def redraw():
+        return text(drawn(shot.SHOTLOCK_PT_shot_sequencer, where) + drawn(take.SHOTLOCK_PT_take, where))
+
+    redraw()
+    plans = counted(monkeypatch, plan, "plan")
+    looks = [counted(monkeypatch, os, name) for name in ("stat", "scandir", "listdir", "open")]
+    first = redraw()
+    assert redraw() == first and plans == [] and looks == [[], [], [], []]
+    assert "96 x 64 px · 5 frames" in first
+    saved.frame_end = 9
+    assert "96 x 64 px · 9 frames" in redraw() and len(plans) == 1
+    saved.shotlock.prompt = ""
+    assert "prompt is empty" in redraw() and len(plans) == 2
+    saved.shotlock.prompt, saved.camera = "rain", None
+    assert "has no camera" in redraw() and len(plans) == 3
+
+
+def test_what_others_do_on_the_disk_is_seen_soon(saved, tmp_path, monkeypatch):
+    from shotlock.operators import memory
+    from shotlock.panels import take
+
+    strip_of_a_take(saved, tmp_path)
+    where = context(saved, "SEQUENCE_EDITOR", width=900)
+    assert "is not at" not in text(drawn(take.SHOTLOCK_PT_take, where))
+    (tmp_path / "take_001").rename(tmp_path / "elsewhere")
+    looked = memory.time.monotonic()
+    while "is not at" not in text(drawn(take.SHOTLOCK_PT_take, where)):
+        assert memory.time.monotonic() - looked < 5 * memory.SECONDS
+        memory.time.sleep(0.1)
+
+
+def stopped_take(tmp_path, number=2):
+    """A take's folder as a capture leaves it, without frames."""
+    import numpy as np
+    from shotlock.engine import job
+
+    folder = tmp_path / "shots" / "Cam A" / f"take_{number:03d}"
+    folder.mkdir(parents=True)
+    np.save(folder / "depth.npy", np.ones((2, 16, 32), np.float32))
+    job.write(job.Job(folder=folder, id="a", size=(32, 16), crop=(0, 0, 32, 16), passes={"depth": "depth.npy"}))
+    K = np.array([[30, 0, 16], [0, 30, 8], [0, 0, 1]], float)
+    job.write_camera(folder, np.stack([np.eye(4)] * 2), np.stack([K] * 2), np.arange(2))
+    return folder
+
+
+def test_a_stopped_take_is_offered_for_its_own_shot_only(saved, shot, tmp_path, monkeypatch):
+    from shotlock.operators import memory
+
+    monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", __file__)
+    memory.forget()
+    stopped_take(tmp_path)
+    where = context(saved)
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    assert "[Resume Take 2]" in said and "Take 2 was stopped" in said
+    other = saved.camera.copy()
+    saved.collection.objects.link(other)
+    saved.camera = other                                       # another shot: it has no such take
+    assert "Resume" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    saved.camera = bpy.data.objects["Cam A"]
+    assert "[Resume Take 2]" in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    (tmp_path / "sub").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "sub" / "film.blend"))
+    assert "Resume" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+
+
+def test_a_running_shot_offers_no_stopped_take(saved, shot, session, tmp_path):
+    stopped_take(tmp_path)
+    session.memory.forget()
+    job_of(session, saved, state="running", phase="Sampling")
+    assert "Resume" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))
 
 
 def test_settings_and_preferences_draw(saved, shot):

@@ -347,3 +347,109 @@ def test_a_render_region_is_not_used_and_that_is_said(shot, plan):
     shot.render.use_border = True
     made = plan(shot)
     assert (made.size, made.crop) == (whole.size, whole.crop) and "render region is not used" in made.notes[0]
+
+
+# --- for panels ---------------------------------------------------------------------------------------------------
+
+
+def _bind_second(shot):
+    bind(shot, 1, shot.camera)
+    bind(shot, 5, add_camera(shot, "Cam B"))
+
+
+CHANGES = {
+    "prompt": lambda shot: setattr(shot.shotlock, "prompt", "snow"),
+    "no prompt": lambda shot: setattr(shot.shotlock, "prompt", ""),
+    "negative": lambda shot: setattr(shot.shotlock, "negative_prompt", "fog"),
+    "seed": lambda shot: setattr(shot.shotlock, "seed", 5),
+    "steps": lambda shot: setattr(shot.shotlock, "steps", 9),
+    "guidance": lambda shot: setattr(shot.shotlock, "guidance", 3),
+    "control": lambda shot: setattr(shot.shotlock, "control_strength", 0.5),
+    "own camera": lambda shot: setattr(shot.shotlock, "camera", add_camera(shot, "Cam C")),
+    "own range": lambda shot: setattr(shot.shotlock, "frame_start", 5),
+    "own end": lambda shot: setattr(shot.shotlock, "frame_end", 7),
+    "no frame": lambda shot: setattr(shot.shotlock, "frame_start", 900),
+    "width": lambda shot: setattr(shot.shotlock, "width", 320),
+    "width that is the default": lambda shot: setattr(shot.shotlock, "width", 448),
+    "no camera": lambda shot: setattr(shot, "camera", None),
+    "markers": _bind_second,
+    "another camera": lambda shot: setattr(shot, "camera", add_camera(shot, "Cam D")),
+    "renamed camera": lambda shot: setattr(shot.camera, "name", "Crane"),
+    "orthographic": lambda shot: setattr(shot.camera.data, "type", "ORTHO"),
+    "panoramic": lambda shot: setattr(shot.camera.data, "type", "PANO"),
+    "mirrored": lambda shot: setattr(shot.camera, "scale", (-1, 1, 1)),
+    "renamed scene": lambda shot: setattr(shot, "name", "Attic"),
+    "start": lambda shot: setattr(shot, "frame_start", 3),
+    "end": lambda shot: setattr(shot, "frame_end", 30),
+    "step": lambda shot: setattr(shot, "frame_step", 2),
+    "preview range": lambda shot: setattr(shot, "use_preview_range", True),
+    "resolution": lambda shot: setattr(shot.render, "resolution_x", 1000),
+    "percentage": lambda shot: setattr(shot.render, "resolution_percentage", 1),
+    "pixel aspect": lambda shot: setattr(shot.render, "pixel_aspect_x", 1.5),
+    "fps": lambda shot: setattr(shot.render, "fps", 30),
+    "fps base": lambda shot: setattr(shot.render, "fps_base", 1.001),
+    "border": lambda shot: setattr(shot.render, "use_border", True),
+    "stereo": lambda shot: setattr(shot.render, "use_multiview", True),
+    "layer off": lambda shot: setattr(shot.view_layers[0], "use", False),
+    "layer renamed": lambda shot: setattr(shot.view_layers[0], "name", "Main"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_panel_is_told_is_never_stale(shot, rooms, change):
+    """After any change it is what planning anew gives, and the change is one that planning sees."""
+    layer = shot.view_layers[0]
+    shot.render.resolution_x, shot.render.resolution_y = 1080, 1920
+    before = rooms.decision(shot, layer)
+    CHANGES[change](shot)
+    bpy.context.view_layer.update()
+    after = rooms.decision(shot, layer)
+    assert (after.plan, after.refusal) == planned(rooms, shot, layer) and after != before
+
+
+def planned(rooms, shot, layer):
+    try:
+        return rooms.plan(shot, layer), ""
+    except rooms.Refusal as refusal:
+        return None, str(refusal)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_stretched_time_and_hidden_cameras_move_the_cuts_of_what_a_panel_is_told(shot, rooms, hidden):
+    _bind_second(shot)
+    layer, before = shot.view_layers[0], rooms.decision(shot, shot.view_layers[0])
+    if hidden:
+        bpy.data.objects["Cam B"].hide_render = True
+    else:
+        shot.render.frame_map_new = 200
+    after = rooms.decision(shot, layer)
+    assert after.plan == rooms.plan(shot, layer) and after.plan.cuts != before.plan.cuts
+
+
+def test_a_sheared_camera_is_told_as_the_plan_tells_it(shot, rooms):
+    parent = bpy.data.objects.new("Uneven", None)
+    shot.collection.objects.link(parent)
+    shot.camera.parent, shot.camera.rotation_euler = parent, (0.4, 0.5, 0.6)
+    layer = shot.view_layers[0]
+    for scale in (1.0, 1.5, 1.6, 3.0):
+        parent.scale[0] = scale
+        bpy.context.view_layer.update()
+        assert rooms.decision(shot, layer).plan == rooms.plan(shot, layer)
+
+
+def test_a_shot_has_a_name_before_it_has_a_prompt(shot, rooms):
+    shot.shotlock.prompt = ""
+    layer = shot.view_layers[0]
+    told = rooms.decision(shot, layer)
+    assert told.plan is None and "prompt is empty" in told.refusal and told.shot == "Cam A"
+    _bind_second(shot)
+    assert rooms.decision(shot, layer).shot == shot.name
+    shot.shotlock.camera = bpy.data.objects["Cam B"]
+    assert rooms.decision(shot, layer).shot == "Cam B"
+
+
+def test_scenes_are_told_apart(shot, rooms):
+    other = bpy.data.scenes.new("Other")
+    assert rooms.decision(shot, shot.view_layers[0]).plan.scene == shot.name
+    assert "has no camera" in rooms.decision(other, other.view_layers[0]).refusal
+    assert rooms.decision(shot, shot.view_layers[0]).plan.scene == shot.name
