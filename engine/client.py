@@ -131,7 +131,8 @@ class Client:
     def __init__(self, python: Path | str, addon: Path | str, log: Path | str) -> None:
         self.python, self.addon, self.log = str(python), Path(addon), Log(Path(log))
         self.jobs: dict[str, Status] = {}
-        self.device, self.versions = "", {}
+        self.device = ""
+        self.versions: dict[str, str] = {}
         self.problem = ""               # why there is no engine, one sentence
         self._engine: Engine | None = None
         self._ending: list[Engine] = []

@@ -440,7 +440,7 @@ def write_json(path: Path, value: Any) -> Path:
 
 def write_npz(path: Path, **arrays: np.ndarray) -> Path:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # or it might be allow_pickle
     return write_bytes(path, buffer.getvalue())
 
 

@@ -30,7 +30,8 @@ def strip_down(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
     layer.use_volumes = layer.use_freestyle = False
     compat.set_where_known(layer, world_override=None)
     scene.world = None  # neither its light nor its pictures are wanted, nor its fog
-    scene.background_set and _without_world(scene.background_set)
+    if scene.background_set:
+        _without_world(scene.background_set)
     for thing in bpy.data.objects:
         _unlit(thing)
     for material in bpy.data.materials:

@@ -124,7 +124,7 @@ def _collections(layer: bpy.types.LayerCollection) -> Iterator[bpy.types.Collect
 def _objects(shown: Sequence[tuple[bpy.types.Object, str]], scene: bpy.types.Scene, plan: Plan,
              ) -> tuple[list[dict[str, Any]], int]:
     """The most prominent things as seen from the first camera where it stands now, and how many were left out."""
-    camera = scene.objects.get(plan.cameras[0])
+    camera: bpy.types.Object | None = scene.objects.get(plan.cameras[0])
     eye = np.array(camera.matrix_world.translation if camera else (0, 0, 0), np.float64)
     bounded = [(obj, name, *bounds) for obj, name in shown if (bounds := _bounds(obj))]
     bounded.sort(key=lambda item: -item[3] / max(float(np.linalg.norm(item[2] - eye)), 1e-6))
@@ -251,7 +251,8 @@ def _shader(owner: Any) -> Any | None:
 
 def _upstream(socket: Any, most: int = 64) -> Iterator[Any]:
     """The nodes that feed a socket, nearest first; a group's inside stands for the group."""
-    waiting, met = [socket], set()
+    waiting: list[Any] = [socket]
+    met: set[int] = set()
     while waiting and len(met) < most:
         links = waiting.pop(0).links
         node = links[0].from_node if links else None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def _render(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, pl
     with _arrays(folder, plan) as arrays:
         for i, frame in enumerate(plan.frames):
             bare.aim(scene, camera, path.K[i], plan.size, path.clip[i])
-            shutter.before = lambda depsgraph, i=i: matrices.read(i, depsgraph)
+            shutter.before = partial(matrices.read, i)
             geometry = shutter.frame(frame, 1)
             shutter.before = lambda depsgraph: None
             colour = pixels.recoloured(shutter.frame(frame, order["samples"]), to_rec709)

@@ -19,7 +19,7 @@ def icon(path: Path | None) -> int:
     key = f"{path}|{path.stat().st_mtime_ns}"
     if key not in _shown:
         _shown.clear()
-        _ = _shown.load(key, str(path), "IMAGE").image_size[:]          # asking for the size loads it
+        _ = _shown.load(key, str(path), "IMAGE").image_size[:]  # type: ignore[index]  # asking for it loads
     return _shown[key].icon_id
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -149,7 +150,8 @@ class Lite(nn.Module):
         """Full-size layers for some frames: (B, F, ...) in, everything that makes their picture out."""
         B, frames = x.shape[:2]
         y = self.quarter_block(quarter.flatten(0, 1).contiguous(memory_format=torch.channels_last), time)
-        grow = dict(scale_factor=STEM, mode="bilinear", align_corners=False)  # resize, then convolve: no lattice
+        # resize, then convolve: no lattice
+        grow: dict[str, Any] = dict(scale_factor=STEM, mode="bilinear", align_corners=False)
         smooth = rearrange(F.interpolate(self.fields(y).float(), **grow), "(b f) c h w -> b f c h w", b=B)
         detail = F.interpolate(F.gelu(self.detail(y)), **grow)
         z = torch.cat([detail, x.flatten(0, 1).to(detail.dtype), maps.flatten(0, 1).to(detail.dtype)], 1)

@@ -7,6 +7,7 @@ clouds, stars, drifts of snow, panes that are lit one by one, a tone curve that 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def render(brief: captions.Brief, frames: int, height: int, width: int, rng: np.
     toward = shading.sun_direction(look["height"], angle).flatten()
     lit = scenes.sunlit(scene, p, toward)
     scale = conditions.scene_scale(p.depth)
-    common = dict(depth=p.depth, normal=p.normal, gloss=p.gloss, emission=p.emission, anchor=p.anchor, K=p.K, c2w=p.c2w,
+    common: dict[str, Any] = dict(depth=p.depth, normal=p.normal, gloss=p.gloss, emission=p.emission, anchor=p.anchor, K=p.K, c2w=p.c2w,
                   origin=p.c2w[0, :3, 3].float(), scale=scale, lamps=scene.lamps)  # fmt: skip
     maps = conditions.maps(base=p.base, sunlit=lit if rng.random() < 0.7 else None, **common)
     truth = maps.clone()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -34,7 +35,8 @@ def held_out() -> list[clips.Clip]:
     out = []
     for i, fixed in enumerate(BRIEFS):
         rng = np.random.default_rng(HELD_OUT + i)
-        out.append(clips.render(captions.draw(rng, **{"style": "none", **fixed}), *SIZE, rng))
+        words: dict[str, Any] = {"style": "none", **fixed}
+        out.append(clips.render(captions.draw(rng, **words), *SIZE, rng))
     return out
 
 
