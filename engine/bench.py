@@ -123,12 +123,7 @@ def bench_job(source: Path | None, blender: Path | None, extra: list[str]) -> li
 def bench_folder(folder: Path) -> list[Phase]:
     """On a copy that links to the passes, so that the job itself stays as it is."""
     with tempfile.TemporaryDirectory(prefix="shotlock-bench-") as scratch:
-        copy = Path(scratch) / "job"
-        copy.mkdir()
-        for name in ("job.json", "camera.npz", "objects.npz"):
-            if (folder / name).exists():
-                shutil.copy2(folder / name, copy / name)
-        copy_passes(folder / "passes", copy / "passes")
+        copy = copy_job(folder, Path(scratch) / "job")
         marks = [(time.monotonic(), "start")]
 
         def listen(line: str) -> None:
@@ -143,6 +138,16 @@ def bench_folder(folder: Path) -> list[Phase]:
     if status:
         raise SystemExit(f"bench job: the engine ended with status {status}, see above")
     return phases(marks, meter)
+
+
+def copy_job(folder: Path, copy: Path) -> Path:
+    """The job as it was before it ran."""
+    copy.mkdir()
+    for name in ("job.json", "camera.npz", "objects.npz"):
+        if (folder / name).exists():
+            shutil.copy2(folder / name, copy / name)
+    copy_passes(folder / "passes", copy / "passes")
+    return copy
 
 
 def copy_passes(source: Path, target: Path) -> None:
@@ -205,7 +210,15 @@ def quality_command(arguments: list[str]) -> None:
     judge(arguments)
 
 
-COMMANDS = {"job": job_command, "quality": quality_command, "reprojection": reprojection_command}
+def cancel_command(arguments: list[str]) -> None:
+    from .bench_cancel import main as cancel
+
+    cancel(arguments)
+
+
+COMMANDS = {
+    "job": job_command, "cancel": cancel_command, "quality": quality_command, "reprojection": reprojection_command,
+}  # fmt: skip
 
 
 def main(argv: list[str]) -> int:

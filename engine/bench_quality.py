@@ -19,7 +19,7 @@ import torch
 from . import generate, job, quality
 from .shot import Shot, open_shot
 from .state import State
-from .weights import place
+from .weights import machine
 
 PROMPTS = (
     "at noon on a sunny day", "golden hour, low warm sun", "at night, lit windows, stars", "covered in snow, overcast",
@@ -46,7 +46,7 @@ class Nowhere(State):
 def still(shot: Shot, model: generate.Lite, frame: int, **fields: Any) -> np.ndarray:
     """One frame of a shot under another prompt or seed, (H, W, 3) uint8."""
     other = dataclasses.replace(shot, job=dataclasses.replace(shot.job, **fields))
-    run = generate.Run(other, model, place.choose(), Nowhere(), lambda _: None, lambda: False)
+    run = generate.Run(other, model, machine.choose(), Nowhere(), lambda _: None, lambda: False)
     with torch.inference_mode():
         prompt = generate.read_prompt(run)
         shadow = generate.cast_shadows(run, prompt)

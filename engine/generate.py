@@ -29,7 +29,7 @@ from .models import shading, text
 from .models.lite import Lite, LiteConfig
 from .shot import Shadows, Shot, azimuth, lamps, maps, open_shot, rays, shadows, sun_facts
 from .state import State
-from .weights import place, store
+from .weights import machine, store
 
 Say = Callable[[dict[str, Any]], None]
 Stop = Callable[[], bool]
@@ -50,7 +50,7 @@ class Run:
 
     shot: Shot
     model: Lite
-    at: place.Place
+    at: machine.Machine
     state: State
     say: Say
     stop: Stop
@@ -58,8 +58,7 @@ class Run:
     spent: dict[str, float] = field(default_factory=dict)
 
     def tick(self) -> None:
-        if self.stop():
-            raise job.Cancelled
+        tick(self.stop)
 
     def phase(self, name: str, step: int = 0, steps: int = 0, eta: float | None = None) -> None:
         self.tick()
@@ -80,15 +79,22 @@ class Prompt:
 def generate(folder: Path, say: Say, stop: Stop) -> dict[str, Any]:
     """Makes the frames of a job folder; returns its report. Raises BadJob, BadWeights, Cancelled, DiskFull."""
     run = begin(Path(folder), say, stop)
-    with torch.inference_mode():
-        prompt = timed(run, "text", read_prompt)
-        shadow = timed(run, "conditions", cast_shadows, prompt)
-        plan = windows.plan(run.shot.frames, list(run.shot.job.cuts), windows.length(*run.shot.size))
-        timed(run, "sample", sample_keyframe, prompt, shadow)
-        for number in range(len(plan)):
-            timed(run, "sample", sample_window, prompt, shadow, plan, number)
-            timed(run, "decode", write_frames, plan, number)
+    if not is_made(run):
+        with torch.inference_mode():
+            make(run)
     return finish(run)
+
+
+def make(run: Run) -> None:
+    """All frames, window by window, into `frames.part`, which then takes its final name."""
+    prompt = timed(run, "text", read_prompt)
+    shadow = timed(run, "conditions", cast_shadows, prompt)
+    plan = windows.plan(run.shot.frames, list(run.shot.job.cuts), windows.length(*run.shot.size))
+    timed(run, "sample", sample_pilot, prompt, shadow)
+    for number in range(len(plan)):
+        timed(run, "sample", sample_window, prompt, shadow, plan, number)
+        timed(run, "decode", write_frames, plan, number)
+    name_frames(run)
 
 
 def timed(run: Run, phase: str, work: Callable, *arguments: Any) -> Any:
@@ -107,28 +113,30 @@ def load_model() -> Lite:
 
 
 def begin(folder: Path, say: Say, stop: Stop) -> Run:
-    """Opens the job and loads its model."""
+    """Opens the job and loads its model; between two steps of it the job can be stopped."""
+    tick(stop)
     say({"phase": "text", "step": 0, "steps": 0, "eta": None})
     shot = open_shot(folder)
     if shot.job.model not in job.MODELS:
         known = ", ".join(job.MODELS)
         raise job.BadJob(f"the model {shot.job.model!r} is not installed; expected {known}; choose it in the panel")
     began = time.monotonic()
+    tick(stop)
     model = load_model()
+    tick(stop)
     state = State(shot.job, store.fingerprint(store.BUNDLED, LITE))
-    at = place.choose(state.facts.get("place"))
+    at = machine.choose(state.facts.get("machine"))
     torch.set_num_threads(at.threads)
-    state.note(
-        place={
-            "device": at.device,
-            "precision": str(at.dtype).removeprefix("torch."),
-            "threads": at.threads,
-            "why": at.why,
-        }
-    )
+    precision = str(at.dtype).removeprefix("torch.")
+    state.note(machine={"device": at.device, "precision": precision, "threads": at.threads, "why": at.why})
     run = Run(shot, model, at, state, say, stop)
     run.spent["load"] = time.monotonic() - began
     return run
+
+
+def tick(stop: Stop) -> None:
+    if stop():
+        raise job.Cancelled
 
 
 # ---------------------------------------------------------------- text
@@ -243,25 +251,25 @@ def to_bytes(picture: Tensor) -> np.ndarray:
     return ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def sample_keyframe(run: Run, prompt: Prompt, shadow: Shadows) -> None:
-    """The shot's first known frame: a clip of one frame, which all of the first window then looks back on."""
-    if run.state.find("keyframe") is not None:
+def sample_pilot(run: Run, prompt: Prompt, shadow: Shadows) -> None:
+    """The shot's pilot, its first known frame: a clip of one, which all of the first window then looks back on."""
+    if run.state.find("pilot") is not None:
         return
-    frame = keyframe_index(run.shot)
-    x0 = denoise(run, "key", window_noise(run, [frame]), window_maps(run, shadow, [frame]), prompt, 0, 0)
-    run.state.keep("keyframe", to_bytes(x0), replaces=f"key_step_{run.shot.job.steps - 1}")
+    frame = pilot_index(run.shot)
+    x0 = denoise(run, "pilot", window_noise(run, [frame]), window_maps(run, shadow, [frame]), prompt, 0, 0)
+    run.state.keep("pilot", to_bytes(x0), replaces=f"pilot_step_{run.shot.job.steps - 1}")
 
 
-def keyframe_index(shot: Shot) -> int:
+def pilot_index(shot: Shot) -> int:
     """The middle of what the first window holds."""
     end = min([*shot.job.cuts[1:], shot.frames, windows.length(*shot.size)])
     return end // 2
 
 
 def known_frames(run: Run, plan: list[windows.Window], number: int) -> list[tuple[int, np.ndarray]]:
-    """What a window looks back on: the first one on the keyframe, later ones on the seam and on the nearest cameras."""
+    """What a window looks back on: the first one on the pilot, later ones on the seam and on the nearest cameras."""
     if number == 0:
-        return [(keyframe_index(run.shot), keyframe(run))]
+        return [(pilot_index(run.shot), pilot(run))]
     window = plan[number]
     middle = run.shot.c2w[min(window.start + window.count // 2, run.shot.frames - 1)]
     candidates: list[tuple[float, int, int]] = []
@@ -280,8 +288,8 @@ def known_frames(run: Run, plan: list[windows.Window], number: int) -> list[tupl
     return [(f, finished(run, n)[f - plan[n].start]) for _, f, n in nearest]
 
 
-def keyframe(run: Run) -> np.ndarray:
-    found = run.state.find("keyframe")
+def pilot(run: Run) -> np.ndarray:
+    found = run.state.find("pilot")
     assert found is not None  # sampled before any window
     return found[0]
 
@@ -347,22 +355,31 @@ def preview(run: Run, picture: Tensor) -> None:
     run.say({"preview": "state/preview.png"})
 
 
-def finish(run: Run) -> dict[str, Any]:
-    """Frames take their final name, then are measured; the report is written and the state dropped."""
+def is_made(run: Run) -> bool:
+    """Whether the frames have their final name already: the job was stopped while it measured them."""
+    hashes = run.state.facts.get("frames", {})
+    paths = [run.shot.job.folder / "frames" / job.frame_name(frame) for frame in range(run.shot.frames)]
+    return all(path.is_file() and hashes.get(path.name) == job.digest(path) for path in paths)
+
+
+def name_frames(run: Run) -> None:
     folder = run.shot.job.folder
-    target = folder / "frames"
-    if target.exists():
-        shutil.rmtree(target)
-    (folder / "frames.part").rename(target)
+    if (folder / "frames").exists():
+        shutil.rmtree(folder / "frames")
+    (folder / "frames.part").rename(folder / "frames")
+
+
+def finish(run: Run) -> dict[str, Any]:
+    """The frames are measured, the report is written and the state dropped. What is stopped here is still a take."""
     run.phase("measure")
     camera = timed(run, "measure", camera_report)
     report = {
         **camera, "model": run.shot.job.model, "weights": store.fingerprint(store.BUNDLED, LITE),
-        "seed": run.shot.job.seed, "place": run.state.facts["place"], "frames": run.shot.frames,
+        "seed": run.shot.job.seed, "machine": run.state.facts["machine"], "frames": run.shot.frames,
         "seconds": {k: round(v, 2) for k, v in run.spent.items()},
         "frame_hashes": run.state.facts["frames"], "warnings": warnings(run),
     }  # fmt: skip
-    job.write_json(folder / "report.json", report)
+    job.write_json(run.shot.job.folder / "report.json", report)
     run.state.finish()
     return report
 

@@ -274,6 +274,18 @@ def test_row_5_cancelled_in_every_phase_it_stops_there_and_still_ends_with_the_s
     assert last["kind"] == "done" and hashes(folder) == truth
 
 
+def test_row_5_cancelled_while_it_measures_the_frames_are_a_take_and_only_measuring_is_left(folder, truth):
+    """The frames are not touched again, not even to be written a second time."""
+    (stopped,) = watched(folder, ("measure", 0))
+    assert stopped["kind"] == "cancelled" and hashes(folder) == truth and not (folder / "report.json").exists()
+    made = {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in (folder / "frames").iterdir()}
+    assert engine("measure", folder).returncode == 0
+    (again,) = watched(folder, FINISH)
+    assert again["kind"] == "done" and (folder / "report.json").exists() and not (folder / "state").exists()
+    assert {news["phase"] for news in again["said"]} == {"text", "measure"}
+    assert made == {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in (folder / "frames").iterdir()}
+
+
 def test_rows_5_and_6_through_the_client(client, folder, tmp_path, original, truth):
     """Cancelled while torch loads, while it waits, while it runs, and after it is done: only the job that was meant."""
     other = shutil.copytree(original, tmp_path / "other")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.geometry import cameras
-from engine.geometry.reproject import STRICT, View, gather, look, reproject, static_mask
+from engine.geometry.reproject import STRICT, View, gather, look, reproject
 
 F64 = torch.float64
 WIDTH, HEIGHT = 160, 96
@@ -424,25 +424,6 @@ def test_scores_are_best_for_the_view_itself():
         same = look(view, view).score[HEIGHT // 2, WIDTH // 2]
         assert score.item() == pytest.approx(same.item() - math.log(3), abs=1e-3)
     assert (floor <= 0).all() and floor.isfinite().all()
-
-
-def test_static_mask_finds_what_moved():
-    eyes = [look_at((0.1 * f, -3, 1.6), (0.05 * f, 3, 0.7)) for f in range(3)]
-    scenes = [STREET, MOVED, MOVED]
-    shots = [shoot(things, eye) for things, eye in zip(scenes, eyes)]
-    depth, K, c2w = (torch.stack([getattr(view, name) for view, _ in shots]) for name in ("depth", "K", "c2w"))
-    motion = torch.zeros(3, HEIGHT, WIDTH, 2)
-    pixel = ramp(shots[0][0]).permute(1, 2, 0)
-    for f in range(2):
-        uv, _ = truth(scenes[f + 1], shots[f + 1][0], shots[f][0], shots[f][1])
-        motion[f] = (uv - pixel).float()
-    mask = static_mask(depth, K, c2w, motion.half())
-    moved = (shots[0][0].index == 2) | (shots[0][0].index == 5)
-    assert not mask[0][moved].float().mean() > 0.01
-    assert mask[0][~moved].all()
-    assert mask[1].all()
-    assert torch.equal(mask[2], depth[2].isinf()), "no next frame: only sky is known to stand still"
-    assert torch.equal(static_mask(depth, K, c2w, motion.half(), cuts=(0, 2))[1], depth[1].isinf())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

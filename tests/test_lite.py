@@ -9,7 +9,7 @@ from engine.diffusion import sampler, schedule
 from engine.models import shading, text
 from engine.models.lite import Lite, LiteConfig
 from engine.train import captions, clips
-from engine.weights import place, store
+from engine.weights import machine, store
 
 
 @pytest.fixture(scope="module")
@@ -141,15 +141,15 @@ def test_the_picture_shows_the_scene_and_the_prompt(bundled):
 
 def test_precision_is_probed_once_a_machine_and_kept_by_a_job(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(place, "_has_bf16", lambda: True)
-    monkeypatch.setattr(place, "_seconds", lambda dtype: 1.0 if dtype == torch.bfloat16 else 2.0)
-    assert place.choose().dtype == torch.bfloat16
-    monkeypatch.setattr(place, "_seconds", lambda dtype: 1.0)  # a busy moment
-    assert place.choose().dtype == torch.bfloat16
-    assert place.choose({"precision": "float32", "threads": 3}).dtype == torch.float32
-    assert place.choose({"precision": "float32", "threads": 3}).threads == 3
-    place.memory().write_text("not json")
-    assert place.choose().dtype == torch.float32
+    monkeypatch.setattr(machine, "_has_bf16", lambda: True)
+    monkeypatch.setattr(machine, "_seconds", lambda dtype: 1.0 if dtype == torch.bfloat16 else 2.0)
+    assert machine.choose().dtype == torch.bfloat16
+    monkeypatch.setattr(machine, "_seconds", lambda dtype: 1.0)  # a busy moment
+    assert machine.choose().dtype == torch.bfloat16
+    assert machine.choose({"precision": "float32", "threads": 3}).dtype == torch.float32
+    assert machine.choose({"precision": "float32", "threads": 3}).threads == 3
+    machine.memory().write_text("not json")
+    assert machine.choose().dtype == torch.float32
 
 
 # ---------------------------------------------------------------- weights

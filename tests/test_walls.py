@@ -177,6 +177,16 @@ def test_a_decision_stands_in_one_place(value: object) -> None:
     assert found == ONE_HOME[value]
 
 
+def test_every_module_stands_in_the_picture_of_the_house() -> None:
+    """docs/architecture.md names each file, or its room where the room is one thing."""
+    picture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    one_thing = ("engine/measure/", "engine/diffusion/")
+    files = [path for path, _ in sources("operators", "panels", "engine", "setup", "scenes")]
+    missing = [path for path in files if not path.endswith("__init__.py") and not path.startswith(one_thing)
+               and f"{path.split('/')[-1]}`" not in picture]
+    assert missing == []
+
+
 def test_importing_the_front_brings_no_heavy_package() -> None:
     present = [file for file in FRONT if (ROOT / file).exists()]
     assert present, f"found none of {', '.join(FRONT)}"

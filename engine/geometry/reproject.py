@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .anchors import slot_table
-from .cameras import flow, invert_k, pixel_axes, transfer, wide
+from .cameras import invert_k, pixel_axes, transfer, wide
 
 
 @dataclass(frozen=True)
@@ -309,20 +309,3 @@ def jumps(near: Tensor, tolerance: float | Tensor, dim: int) -> Tensor:
     outside = torch.maximum(step - torch.maximum(before, after), torch.minimum(before, after) - step)
     one, other = near.narrow(dim, 0, count), near.narrow(dim, 1, count)
     return (outside > torch.maximum(one, other) * tolerance) | ((one == 0) != (other == 0))
-
-
-def static_mask(depth: Tensor, K: Tensor, c2w: Tensor, motion: Tensor, cuts: Sequence[int] = (0,),
-                tolerance: float = 0.25) -> Tensor:
-    """(F,H,W), (F,3,3), (F,4,4), (F,H,W,2) -> (F,H,W) bool: does the renderer's motion equal a static world's flow?
-
-    Within `tolerance` pixels plus 1 % of the flow (motion is float16). Sky is static. A frame without a next one (the
-    last, or before a cut) has no motion to judge by: only its sky is known to be static.
-    """
-    still = depth == torch.inf
-    frames = len(depth)
-    judged = [f for f in range(frames - 1) if f + 1 not in cuts]
-    for f in judged:
-        moved = flow(depth[f], K[f], c2w[f], K[f + 1], c2w[f + 1])
-        error = (motion[f].float() - moved).norm(dim=-1)
-        still[f] |= error <= tolerance + 0.01 * moved.norm(dim=-1)
-    return still

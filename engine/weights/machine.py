@@ -1,4 +1,4 @@
-"""Which device and precision a model runs in on this machine: a short probe decides, once a machine; the report tells.
+"""Which device, precision and threads a model runs with on this machine: a short probe decides, once; the report tells.
 
 Lite runs on the processor, also where a GPU is: its layers are small, and nobody has measured it on one yet.
 """
@@ -22,7 +22,7 @@ PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
-class Place:
+class Machine:
     device: str
     dtype: torch.dtype
     threads: int
@@ -83,9 +83,9 @@ def probe() -> tuple[str, str]:
     return answer, f"the probe's bf16 products were {'clearly' if clearly else 'not clearly'} faster"
 
 
-def choose(recorded: dict[str, Any] | None = None) -> Place:
-    """The place to run at. A job that goes on keeps precision and threads it began with: its bytes stay the same."""
+def choose(recorded: dict[str, Any] | None = None) -> Machine:
+    """What to run with. A job that goes on keeps the precision and threads it began with: its bytes stay the same."""
     if recorded and recorded.get("precision") in PRECISIONS and isinstance(recorded.get("threads"), int):
-        return Place("cpu", PRECISIONS[recorded["precision"]], recorded["threads"], "as the job began")
+        return Machine("cpu", PRECISIONS[recorded["precision"]], recorded["threads"], "as the job began")
     precision, why = probe()
-    return Place("cpu", PRECISIONS[precision], threads(), why)
+    return Machine("cpu", PRECISIONS[precision], threads(), why)
