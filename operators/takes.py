@@ -43,7 +43,7 @@ class Take:
     missing: tuple[int, ...]        # scene frame numbers whose picture is not there
     settings: dict[str, Any]
     fps: tuple[int, int]
-    width: int | None               # of the pictures, pixels; None where job.json does not tell
+    width: int                      # of the pictures, pixels
 
     @property
     def step(self) -> int:
@@ -61,24 +61,26 @@ def read(folder: Path) -> Take:
     if not (folder / "frames").is_dir():
         raise TakeError(f"{folder} holds no finished take: its frames folder is missing")
     try:
-        values = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+        job = jobs.parse(folder, jobs.load_json(folder / "job.json"))
         with np.load(folder / "camera.npz", allow_pickle=False) as camera:
             frames = tuple(int(frame) for frame in camera["frames"])
-        return _take(folder, values, frames)
+        return _take(job, frames)
     except Exception as error:      # files can be broken in every way: cut short, no zip, another shape
         raise TakeError(f"{folder} holds no take that can be read: {str(error) or type(error).__name__}") from error
 
 
-def _take(folder: Path, values: dict[str, Any], frames: tuple[int, ...]) -> Take:
+def _take(job: jobs.Job, frames: tuple[int, ...]) -> Take:
+    folder = job.folder
     if not frames:
         raise ValueError("its camera has no frames")
     files = tuple(f"{index:06d}.png" for index in range(1, len(frames) + 1))
     missing = tuple(f for f, file in zip(frames, files) if not _holds_something(folder / "frames" / file))
-    settings = {name: values[name] for name in properties.SETTINGS if name in values}
+    settings = {name: getattr(job, name) for name in properties.SETTINGS}
+    if job.model not in jobs.MODELS:        # of another version: the take is shown, the choice has no such entry
+        del settings["model"]
     return Take(
         folder=folder, shot=shot_name(folder), number=folders.take_number(folder), frames=frames, files=files,
-        missing=missing, settings=settings, fps=tuple(values.get("fps", (24, 1))),
-        width=values["crop"][2] if "crop" in values else None,
+        missing=missing, settings=settings, fps=job.fps, width=job.crop[2],
     )
 
 

@@ -40,7 +40,7 @@ def finish(folder: Path, frames=range(1, 6), pixels=None, **values) -> Path:
     (folder / "frames").mkdir(parents=True)
     job = {"version": 1, "id": "a", "prompt": "rain, neon", "negative_prompt": "", "seed": 7, "steps": 3,
            "guidance": 1.5, "control_strength": 0.5, "model": "lite", "fps": [24, 1],
-           "crop": [0, 2, 320, 180]} | values
+           "size": [320, 192], "crop": [0, 2, 320, 180]} | values
     (folder / "job.json").write_text(json.dumps(job))
     np.savez(folder / "camera.npz", frames=np.array(list(frames)))
     for index in range(1, len(list(frames)) + 1):
@@ -220,7 +220,22 @@ BROKEN = {
     "no frames": lambda folder: np.savez(folder / "camera.npz", frames=np.zeros(0, int)),
     "a list": lambda folder: (folder / "job.json").write_text("[]"),
     "no crop": lambda folder: (folder / "job.json").write_text('{"crop": null}'),
+    "a prompt that is a number": lambda folder: job_with(folder, prompt=5),
+    "a seed that is text": lambda folder: job_with(folder, seed="7"),
+    "a rate of nothing": lambda folder: job_with(folder, fps=[24, 0]),
+    "no settings at all": lambda folder: job_with(folder, crop=None, size=None),
 }
+
+
+def job_with(folder: Path, **values) -> None:
+    """Its job.json, with other values."""
+    path = folder / "job.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_a_take_of_a_model_that_this_version_lacks_is_placed(saved):
+    folder = make(model="later")
+    assert placed(saved, folder).shotlock.model == "lite"
 
 
 @pytest.mark.parametrize("kind", BROKEN)
