@@ -8,6 +8,8 @@ them back; both cancel only where the colour space is the view's exact inverse.
 from typing import Any, NamedTuple
 
 import bpy
+from bpy.app.translations import pgettext_n as n_
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import compat
 
@@ -41,12 +43,12 @@ def adjustments(scene: bpy.types.Scene) -> list[str]:
     """What else in the scene's colour management changes the picture, as an artist calls it."""
     view = scene.view_settings
     checks = {
-        "the look": view.look not in NEUTRAL_LOOKS,
-        "the exposure": abs(view.exposure) > 1e-6,
-        "the gamma": abs(view.gamma - 1.0) > 1e-6,
-        "the curves": view.use_curve_mapping,
-        "the white balance": getattr(view, "use_white_balance", False),
-        "the display": view.view_transform != "Standard" and scene.display_settings.display_device != "sRGB",
+        n_("look"): view.look not in NEUTRAL_LOOKS,
+        n_("exposure"): abs(view.exposure) > 1e-6,
+        n_("gamma"): abs(view.gamma - 1.0) > 1e-6,
+        n_("curves"): view.use_curve_mapping,
+        n_("white balance"): getattr(view, "use_white_balance", False),
+        n_("display"): view.view_transform != "Standard" and scene.display_settings.display_device != "sRGB",
     }
     return [name for name, changed in checks.items() if changed]
 
@@ -77,9 +79,14 @@ def complaint(scene: bpy.types.Scene) -> str:
         return ""
     changed = adjustments(scene)
     if changed:
-        return f"Strips look different from their takes: {' and '.join(changed)} of the view changes their colours"
+        return rpt_("The view's settings change the colours of takes ({}); a plain Standard view shows them as "
+                    "generated, and renders of the 3D view change with it").format(", ".join(map(rpt_, changed)))
     view = scene.view_settings.view_transform
-    return f"Strips look different from their takes: the {view} view cannot show all of their colours"
+    if view == "AgX":
+        return rpt_("AgX dulls the strong colours of takes; a Standard view shows them as generated, and renders of "
+                    "the 3D view change with it")
+    return rpt_("The view {} changes the colours of takes; a Standard view shows them as generated, and renders of the "
+                "3D view change with it").format(view)
 
 
 def show_as_generated(scene: bpy.types.Scene) -> None:

@@ -71,7 +71,7 @@ class SHOTLOCK_OT_cancel(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("Nothing is being generated")
+        cls.poll_message_set(rpt_("Nothing is being generated"))
         return session.current() is not None
 
     def execute(self, context: bpy.types.Context) -> compat.Outcome:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import bpy
+from bpy.app.translations import pgettext_n as n_
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from . import compat, folders, memory, properties
 
@@ -42,8 +44,8 @@ def engine_python() -> Path:
         if python.is_file():
             return python
         if chosen_in:
-            raise NoEngine(f"The engine's Python is not at {python}: correct it in {chosen_in}")
-    raise NoEngine("The engine is not installed yet: press Install Engine in the Shotlock tab")
+            raise NoEngine(rpt_("The engine's Python is not at {}: correct it in {}").format(python, chosen_in))
+    raise NoEngine(rpt_("The engine is not installed yet: press Install Engine in the Shotlock tab"))
 
 
 def lack() -> str:
@@ -59,13 +61,19 @@ def _lack() -> str:
     return ""
 
 
+def is_made() -> bool:
+    """Whether there is one that was made here, which can be repaired; for panels."""
+    python = python_of(engine_folder())
+    return memory.look(("made", python), python.is_file)
+
+
 def candidates() -> Iterator[tuple[Path, str]]:
     """Where to look, in this order, and who named the place; a place that was named is never passed over in silence."""
     chosen = properties.preferences()
     if chosen and chosen.engine_python:
-        yield Path(bpy.path.abspath(chosen.engine_python)), "the preferences"
+        yield Path(bpy.path.abspath(chosen.engine_python)), rpt_("the preferences")
     if os.environ.get(ENVIRONMENT):
-        yield Path(os.environ[ENVIRONMENT]), f"the variable {ENVIRONMENT}"
+        yield Path(os.environ[ENVIRONMENT]), rpt_("the variable {}").format(ENVIRONMENT)
     yield python_of(engine_folder()), ""
 
 
@@ -125,16 +133,30 @@ def running() -> bool:
 
 def why_not() -> str:
     """One sentence why the engine cannot be installed now; empty where it can."""
+    return in_use() or _lacks_for_installing()
+
+
+def in_use() -> str:
+    """One sentence while the engine's files must stay as they are; empty else."""
+    from . import session
+
     if running():
-        return "The engine is being installed already"
+        return rpt_("The engine is being installed already")
+    if session.current() is not None:
+        return rpt_("A shot is being generated with the engine: install it when that has ended")
+    return ""
+
+
+def _lacks_for_installing() -> str:
     if not bpy.app.online_access:
-        return "Blender's online access is off: allow it in the preferences, under System › Network"
+        return rpt_("Blender's online access is off: allow it in the preferences, under System › Network")
     if not LOCK.is_file():
-        return f"This copy of Shotlock lacks {LOCK.name}: install the add-on again"
+        return rpt_("This copy of Shotlock lacks {}: install the add-on again").format(LOCK.name)
     needed = NEEDED.get(sys.platform, NEEDED_ELSEWHERE)
     free = shutil.disk_usage(_existing(folders.data_folder())).free
     if free < needed:
-        return f"The engine needs {needed / 1e9:.0f} GB and {free / 1e9:.1f} GB are free in {folders.data_folder()}"
+        return rpt_("The engine needs {:.0f} GB and {:.1f} GB are free in {}").format(
+            needed / 1e9, free / 1e9, folders.data_folder())
     return ""
 
 
@@ -151,9 +173,9 @@ def start() -> None:
     python = str(python_of(part))
     pip = [python, "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar", "off"]
     _install = Install([
-        ("Making an environment", [sys.executable, "-I", "-m", "venv", "--clear", str(part)]),
-        ("Downloading and installing", [*pip, "-r", str(LOCK)]),
-        ("Trying it", [python, "-I", "-c", TRIAL]),
+        (n_("Making an environment"), [sys.executable, "-I", "-m", "venv", "--clear", str(part)]),
+        (n_("Downloading and installing"), [*pip, "-r", str(LOCK)]),
+        (n_("Trying it"), [python, "-I", "-c", TRIAL]),
     ])
     _next_step(_install)
 
@@ -185,7 +207,7 @@ def _go_on(install: Install, process: subprocess.Popen) -> None:
         return
     install.done += 1
     if code:
-        _end(install, "failed", advice(install.tail) or f"{install.phase} ended with code {code}")
+        _end(install, "failed", advice(install.tail) or rpt_("{} ended with code {}").format(rpt_(install.phase), code))
     elif install.done == len(install.steps):
         _finish(install)
     else:
@@ -243,23 +265,23 @@ def _end(install: Install, state: str, error: str = "") -> None:
 
 
 KNOWN = (
-    ("No space left|not enough space", "The disk is full: free some space and try again"),
+    ("No space left|not enough space", n_("The disk is full: free some space and try again")),
     ("Could not find a version|No matching distribution",
-     "The package index lacks a package that the engine needs for this system: see the report"),
+     n_("The package index lacks a package that the engine needs for this system: see the report")),
     ("Temporary failure in name|Connection|timed out|Max retries",
-     "The network did not answer: check the connection and try again"),
-    ("Permission denied|Access is denied", "The data folder cannot be written: make it writable"),
+     n_("The network did not answer: check the connection and try again")),
+    ("Permission denied|Access is denied", n_("The data folder cannot be written: make it writable")),
     ("No module named (venv|ensurepip)|ensurepip is not available",
-     "This Python cannot make environments: install its venv package"),
+     n_("This Python cannot make environments: install its venv package")),
     ("HASHES|do not match|DO NOT MATCH",
-     "A package is not the one that was locked, so nothing was installed: try again later"),
+     n_("A package is not the one that was locked, so nothing was installed: try again later")),
 )
 
 
 def advice(lines: list[str]) -> str:
     """What the artist can do about it, read off pip's words."""
     text = "\n".join(lines)
-    return next((sentence for pattern, sentence in KNOWN if re.search(pattern, text)), "")
+    return next((rpt_(sentence) for pattern, sentence in KNOWN if re.search(pattern, text)), "")
 
 
 def failure_report() -> str:

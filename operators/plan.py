@@ -20,6 +20,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from bpy.app import translations
+from bpy.app.translations import pgettext_n as n_
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..engine import job
 from .cameras import Refusal, cameras_at, is_mirrored, render_size, shear
@@ -35,7 +37,7 @@ RATE_PRECISION = 20_000  # denominators: keeps 24000/1001, and a strange fps_bas
 MOST_DECISIONS = 100  # scenes that are remembered
 SHEAR = 0.1  # degrees: from here on a rigid camera visibly differs from Blender's
 
-LENS_TYPES = {"ORTHO": "orthographic", "PANO": "panoramic", "CUSTOM": "custom (its lens is a script)"}
+LENS_TYPES = {"ORTHO": n_("orthographic"), "PANO": n_("panoramic"), "CUSTOM": n_("custom (its lens is a script)")}
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,9 @@ def size_and_crop(aspect: float, width: int | None = None, multiple: int = job.P
     w = int(width) if width else _default_width(aspect)
     h = max(1, round(w / aspect))
     if min(w, h) < MIN_SIDE or max(w, h) > MAX_SIDE:
-        raise Refusal(f"A picture of {w}x{h} pixels is too {'small' if min(w, h) < MIN_SIDE else 'large'}: choose a "
-                      f"width and a resolution that give {MIN_SIDE} to {MAX_SIDE} pixels on both sides")
+        wrong = rpt_("too small") if min(w, h) < MIN_SIDE else rpt_("too large")
+        raise Refusal(rpt_("A picture of {}x{} pixels is {}: choose a width and a resolution that give {} to {} pixels "
+                           "on both sides").format(w, h, wrong, MIN_SIDE, MAX_SIDE))
     size = (-(-w // multiple) * multiple, -(-h // multiple) * multiple)
     return size, ((size[0] - w) // 2, (size[1] - h) // 2, w, h)
 
@@ -204,7 +207,8 @@ def _default_width(aspect: float) -> int:
 def _picture(scene: bpy.types.Scene, settings: Any) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
     width, height = render_size(scene)
     if min(width, height) < 1:
-        raise Refusal(f'The scene "{scene.name}" renders {width}x{height} pixels: raise its resolution or percentage')
+        raise Refusal(rpt_('The scene "{}" renders {}x{} pixels: raise its resolution or percentage')
+                      .format(scene.name, width, height))
     return size_and_crop(width / height, _explicit_width(settings))
 
 
@@ -229,11 +233,12 @@ def _frames(scene: bpy.types.Scene, settings: Any) -> tuple[int, ...]:
     source = settings if own else scene
     start, end = int(source.frame_start), int(source.frame_end)
     if start > end:
-        raise Refusal(f"The shot starts at frame {start} and ends at {end}, which is no frame at all: "
-                      f"set its end to {start} or later")
+        raise Refusal(rpt_("The shot starts at frame {0} and ends at {1}, which is no frame at all: set its end to {0} "
+                           "or later").format(start, end))
     frames = range(start, end + 1, scene.frame_step)
     if len(frames) > job.MOST_FRAMES:
-        raise Refusal(f"The shot has {len(frames)} frames, and {job.MOST_FRAMES} is the most: film it in parts")
+        raise Refusal(rpt_("The shot has {} frames, and {} is the most: film it in parts")
+                      .format(len(frames), job.MOST_FRAMES))
     return tuple(frames)
 
 
@@ -245,7 +250,8 @@ def _cameras(scene: bpy.types.Scene, settings: Any, frames: Sequence[int]) -> li
     found = [chosen] * len(frames) if chosen else cameras_at(scene, frames)
     cameras = [camera for camera in found if camera]
     if len(cameras) < len(frames):
-        raise Refusal(f'The scene "{scene.name}" has no camera: add one, or choose one in the Shotlock panel')
+        raise Refusal(rpt_('The scene "{}" has no camera: add one, or choose one in the Shotlock panel')
+                      .format(scene.name))
     for camera in dict.fromkeys(cameras):
         _refuse_camera(camera)
     return cameras
@@ -253,18 +259,19 @@ def _cameras(scene: bpy.types.Scene, settings: Any, frames: Sequence[int]) -> li
 
 def _refuse_camera(camera: bpy.types.Object) -> None:
     if camera.type != "CAMERA":
-        raise Refusal(f'"{camera.name}" is filming but is no camera ({camera.type.lower()}): choose a camera')
+        raise Refusal(rpt_('"{}" is filming but is no camera ({}): choose a camera')
+                      .format(camera.name, camera.type.lower()))
     data: Any = camera.data
     if data.type != "PERSP":
-        raise Refusal(f'The camera "{camera.name}" is {_lens_type(data)}, which Shotlock cannot film with: '
-                      "set the type of its lens to Perspective")
+        raise Refusal(rpt_('The camera "{}" is {}, which Shotlock cannot film with: set the type of its lens to '
+                           "Perspective").format(camera.name, _lens_type(data)))
     if is_mirrored(camera.matrix_world):
-        raise Refusal(f'The camera "{camera.name}" is mirrored by a negative scale, so its pictures are reversed: '
-                      "make the scale of it and its parents positive")
+        raise Refusal(rpt_('The camera "{}" is mirrored by a negative scale, so its pictures are reversed: make the '
+                           "scale of it and its parents positive").format(camera.name))
 
 
 def _lens_type(data: bpy.types.Camera) -> str:
-    name = LENS_TYPES.get(data.type, data.type.lower())
+    name = rpt_(LENS_TYPES.get(data.type, data.type.lower()))
     if data.type != "PANO":
         return name
     panoramas: Any = data.bl_rna.properties["panorama_type"]
@@ -281,46 +288,47 @@ def _cuts(cameras: Sequence[bpy.types.Object]) -> tuple[int, ...]:
 
 def _refuse_stereo(scene: bpy.types.Scene) -> None:
     if scene.render.use_multiview:
-        raise Refusal(f'The scene "{scene.name}" renders several views (Stereoscopy), of which Shotlock would film '
-                      "only one: turn Stereoscopy off in the Output properties")
+        raise Refusal(rpt_('The scene "{}" renders several views (Stereoscopy), of which Shotlock would film only one: '
+                           "turn Stereoscopy off in the Output properties").format(scene.name))
 
 
 def _view_layer(scene: bpy.types.Scene, wanted: bpy.types.ViewLayer | str | None) -> str:
     if wanted is None:
         enabled = [layer.name for layer in scene.view_layers if layer.use]
         if not enabled:
-            raise Refusal(f'No view layer of the scene "{scene.name}" is used for rendering: turn one on')
+            raise Refusal(rpt_('No view layer of the scene "{}" is used for rendering: turn one on').format(scene.name))
         return enabled[0]
     name = wanted if isinstance(wanted, str) else wanted.name
     if name not in scene.view_layers:
-        raise Refusal(f'The scene "{scene.name}" has no view layer "{name}": name one of '
-                      + ", ".join(layer.name for layer in scene.view_layers))
+        raise Refusal(rpt_('The scene "{}" has no view layer "{}": name one of {}')
+                      .format(scene.name, name, ", ".join(layer.name for layer in scene.view_layers)))
     return name
 
 
 def _prompt(settings: Any) -> str:
     prompt = settings.prompt.strip()
     if not prompt:
-        raise Refusal("The prompt is empty: write what the shot should look like")
+        raise Refusal(rpt_("The prompt is empty: write what the shot should look like"))
     return prompt
 
 
 def _model(settings: Any) -> str:
     if settings.model not in job.MODELS:
-        raise Refusal(f'The model "{settings.model}" is not known here: choose one of {", ".join(job.MODELS)}')
+        raise Refusal(rpt_('The model "{}" is not known here: choose one of {}')
+                      .format(settings.model, ", ".join(job.MODELS)))
     return settings.model
 
 
 def _notes(scene: bpy.types.Scene, cameras: Sequence[bpy.types.Object], layer: str) -> tuple[str, ...]:
     notes = []
     if scene.use_preview_range:
-        notes.append("The preview range is not used: a shot has the range of the render")
+        notes.append(rpt_("The preview range is not used: a shot has the range of the render"))
     if scene.render.use_border:
-        notes.append("The render region is not used: the whole frame is filmed")
+        notes.append(rpt_("The render region is not used: the whole frame is filmed"))
     if not scene.view_layers[layer].use:
-        notes.append(f'The view layer "{layer}" is filmed although it is turned off for rendering')
+        notes.append(rpt_('The view layer "{}" is filmed although it is turned off for rendering').format(layer))
     for camera in dict.fromkeys(cameras):
         if shear(camera) > SHEAR:
-            notes.append(f'The camera "{camera.name}" is sheared by {shear(camera):.1f} degrees by an unevenly scaled '
-                         "parent: it is filmed without the shear")
+            notes.append(rpt_('The camera "{}" is sheared by {:.1f} degrees by an unevenly scaled parent: it is filmed '
+                              "without the shear").format(camera.name, shear(camera)))
     return tuple(notes)

@@ -16,6 +16,7 @@ from typing import Any
 
 import bpy
 from bpy.app.handlers import persistent
+from bpy.app.translations import pgettext_n as n_
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..engine.client import Client, Status
@@ -30,11 +31,11 @@ BUDGET = 0.02           # seconds that a tick may take from messages
 PAUSE = 0.02            # seconds between ticks where the caller waits
 MOST_REMEMBERED = 20    # jobs; the oldest that are over and told are forgotten
 
-STARTING = "Starting the engine"
+SAVING, STARTING = n_("Saving a copy of the scene"), n_("Starting the engine")
 ENDED = ("done", "failed", "cancelled")
 PHASES = {
-    "text": "Reading the prompt", "conditions": "Reading the passes", "sample": "Sampling", "decode": "Writing frames",
-    "measure": "Measuring the camera",
+    "text": n_("Reading the prompt"), "conditions": n_("Reading the passes"), "sample": n_("Sampling"),
+    "decode": n_("Writing frames"), "measure": n_("Measuring the camera"),
 }
 
 
@@ -57,7 +58,7 @@ class Job:
     folder: Path
     origin: Origin
     state: str = "queued"
-    phase: str = "Saving a copy of the scene"
+    phase: str = SAVING
     step: int = 0
     steps: int = 0
     eta: float | None = None
@@ -289,7 +290,7 @@ def _begin(job: Job) -> None:
         job.run = Progress(without=("capture",))
         return _run(job)
     job.run = Progress()
-    job.state, job.phase = "capturing", "Saving a copy of the scene"
+    job.state, job.phase = "capturing", SAVING
     job.capture = Capture(job.plan, job.folder)
     job.capture.start()
 
@@ -298,8 +299,8 @@ def _watch_capture(job: Job) -> None:
     capture = job.capture
     assert capture is not None and job.plan is not None
     news = capture.tick() or {}
-    job.phase, job.step, job.steps = "Capturing", news.get("done", job.step), news.get("total", len(job.plan.frames))
-    job.eta = news.get("eta")
+    job.phase, job.eta = n_("Capturing"), news.get("eta")
+    job.step, job.steps = news.get("done", job.step), news.get("total", len(job.plan.frames))
     job.run.hear("capture", job.step, job.steps)
     if capture.state == "done":
         _warn(job, capture.warnings)
@@ -331,9 +332,9 @@ def _watch_engine(job: Job) -> None:
 
 def _phase(engine: Client, status: Status) -> str:
     if status.deadline is not None:
-        return "Cancelling"
+        return n_("Cancelling")
     if engine.state == "silent":
-        return "The engine does not respond"
+        return n_("The engine does not respond")
     return PHASES.get(status.phase, status.phase) if status.phase else STARTING
 
 

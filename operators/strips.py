@@ -4,6 +4,7 @@ are. Each is one undo step, or touches nothing that undo knows."""
 from pathlib import Path
 
 import bpy
+from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import StringProperty
 
 from . import colours, compat, properties, session, takes
@@ -20,7 +21,7 @@ class OnTake(compat.OperatorPart):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("The active strip shows no take of Shotlock")
+        cls.poll_message_set(rpt_("The active strip shows no take of Shotlock"))
         return active_take(context) is not None
 
 
@@ -78,7 +79,7 @@ class SHOTLOCK_OT_redo(OnTake, bpy.types.Operator):
         try:
             take = takes.read(takes.job_folder(strip))
         except takes.TakeError as error:
-            self.report({"WARNING"}, f"Size and range are left as they are: {error}")
+            self.report({"WARNING"}, rpt_("Size and range are left as they are: {}").format(error))
             return {"FINISHED"}
         restore_picture(scene, take)
         return {"FINISHED"}
@@ -93,7 +94,7 @@ class SHOTLOCK_OT_reveal(OnTake, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> compat.Outcome:
         folder = takes.job_folder(active_take(context))
         if not folder.is_dir():
-            self.report({"ERROR"}, f"The take's folder is not at {folder}: was it moved or deleted?")
+            self.report({"ERROR"}, rpt_("The take's folder is not at {}: was it moved or deleted?").format(folder))
             return {"CANCELLED"}
         return bpy.ops.wm.path_open(filepath=str(folder))
 
@@ -106,7 +107,7 @@ class SHOTLOCK_OT_move_takes(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("Save the file first: takes are moved beside it")
+        cls.poll_message_set(rpt_("Save the file first: takes are moved beside it"))
         return bool(bpy.data.filepath)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> compat.Outcome:
@@ -122,7 +123,7 @@ class SHOTLOCK_OT_move_takes(bpy.types.Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         compat.push_undo("Move takes")
-        self.report({"INFO"}, f"Takes moved: {len(moved)}. Save the file to keep their new place")
+        self.report({"INFO"}, rpt_("Takes moved: {}. Save the file to keep their new place").format(len(moved)))
         return {"FINISHED"}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..engine import job as jobs
 from . import colours, compat, folders, memory, properties
@@ -59,14 +60,15 @@ class Take:
 def read(folder: Path) -> Take:
     """The take in that folder. Raises TakeError where it is not finished or cannot be read."""
     if not (folder / "frames").is_dir():
-        raise TakeError(f"{folder} holds no finished take: its frames folder is missing")
+        raise TakeError(rpt_("{} holds no finished take: its frames folder is missing").format(folder))
     try:
         job = jobs.parse(folder, jobs.load_json(folder / "job.json"))
         with np.load(folder / "camera.npz", allow_pickle=False) as camera:
             frames = tuple(int(frame) for frame in camera["frames"])
         return _take(job, frames)
     except Exception as error:      # files can be broken in every way: cut short, no zip, another shape
-        raise TakeError(f"{folder} holds no take that can be read: {str(error) or type(error).__name__}") from error
+        why = str(error) or type(error).__name__
+        raise TakeError(rpt_("{} holds no take that can be read: {}").format(folder, why)) from error
 
 
 def _take(job: jobs.Job, frames: tuple[int, ...]) -> Take:
@@ -204,8 +206,8 @@ def new_folder(blend: str, shot: str) -> Path:
         (folder.parent / NAME).write_text(shot, encoding="utf-8")
     except OSError as error:
         raise TakeError(
-            f"Takes cannot be written to {base} ({error.strerror or error}): "
-            "make the folder writable, or choose another one in the preferences"
+            rpt_("Takes cannot be written to {} ({}): make the folder writable, or choose another one in the "
+                 "preferences").format(base, error.strerror or error)
         ) from error
     return folder
 
@@ -246,7 +248,8 @@ def free_channel(scene: bpy.types.Scene, start: int, end: int) -> int:
         return above
     free = next((channel for channel in range(1, MOST_CHANNELS + 1) if channel not in taken), None)
     if free is None:
-        raise TakeError(f"All {MOST_CHANNELS} channels are taken from frame {start} to {end - 1}: remove a strip there")
+        raise TakeError(rpt_("All {} channels are taken from frame {} to {}: remove a strip there")
+                        .format(MOST_CHANNELS, start, end - 1))
     return free
 
 
@@ -269,11 +272,11 @@ def warnings(scene: bpy.types.Scene, take: Take) -> list[str]:
     """What the artist should know about this take in this scene."""
     found = []
     if take.missing:
-        found.append(f"{len(take.missing)} of {len(take.frames)} pictures are missing, the first at frame "
-                     f"{take.missing[0]}: generate the take again")
+        found.append(rpt_("{} of {} pictures are missing, the first at frame {}: generate the take again")
+                     .format(len(take.missing), len(take.frames), take.missing[0]))
     if abs(scene.render.fps / scene.render.fps_base - take.fps[0] / take.fps[1]) > 1e-3:
-        found.append(f"The take was made for {take.fps[0] / take.fps[1]:g} frames a second, the scene has "
-                     f"{scene.render.fps / scene.render.fps_base:g}: its motion plays at another speed")
+        found.append(rpt_("The take was made for {:g} frames a second, the scene has {:g}: its motion plays at another "
+                          "speed").format(take.fps[0] / take.fps[1], scene.render.fps / scene.render.fps_base))
     return found
 
 
@@ -388,7 +391,7 @@ def remove(folder: Path) -> None:
         with jobs.hold(folder):
             pass
     except (jobs.BadJob, OSError) as error:
-        raise TakeError(f"The take at {folder} cannot be removed: {error}") from error
+        raise TakeError(rpt_("The take at {} cannot be removed: {}").format(folder, error)) from error
     if (folder / "frames").is_dir():
         shutil.rmtree(folder / "state", ignore_errors=True)
     discard(folder)

@@ -31,12 +31,12 @@ def draw_installation(layout: bpy.types.UILayout, context: bpy.types.Context) ->
     latest = install.latest()
     if install.running() and latest is not None:
         row = layout.row(align=True)
-        row.progress(factor=latest.progress, text=latest.phase, translate=False)
+        row.progress(factor=latest.progress, text=iface_(latest.phase), translate=False)
         row.operator("shotlock.cancel_install", text="", icon="CANCEL")
         return
-    exists = install.python_of(install.engine_folder()).is_file()
-    layout.operator("shotlock.install_engine", text="Repair Engine" if exists else "Install Engine", icon="IMPORT")
-    reason = install.why_not()
+    label = "Repair Engine" if install.is_made() else "Install Engine"
+    layout.operator("shotlock.install_engine", text=label, icon="IMPORT")
+    reason = install.why_not() if install.lack() else install.in_use()  # whoever has an engine needs no network
     if reason:
         words.sentence(layout, context, reason, icon="INFO")
     if latest is not None and latest.state == "failed":

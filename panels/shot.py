@@ -141,14 +141,15 @@ def draw_notes(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """What bites later, said where it can be mended."""
     scene = context.scene
     if scene.render.use_sequencer and len(compat.strips(scene)):
-        words.sentence(layout, context, "F12 renders this scene's strips, not its 3D view", icon="INFO")
+        words.sentence(layout, context, iface_("F12 renders this scene's strips, not its 3D view"), icon="INFO")
         layout.prop(scene.render, "use_sequencer", text="Render the Strips")
     if context.area.type == "SEQUENCE_EDITOR":
         draw_shown_scene(layout, context)
     if takes.strips_in(scene):
         draw_colours(layout, context, scene)
     if takes.has_homeless():
-        words.sentence(layout, context, "Takes made before the file was saved lie outside its folder", icon="INFO")
+        text = iface_("Takes made before the file was saved lie outside its folder")
+        words.sentence(layout, context, text, icon="INFO")
         layout.operator("shotlock.move_takes", icon="FILE_FOLDER")
 
 
@@ -164,7 +165,7 @@ def draw_shown_scene(layout: bpy.types.UILayout, context: bpy.types.Context) -> 
 
 def draw_colours(layout: bpy.types.UILayout, context: bpy.types.Context, scene: bpy.types.Scene) -> None:
     if not colours.match(takes.strips_in(scene), scene):
-        words.sentence(layout, context, "The view changed since the strips were placed", icon="COLOR")
+        words.sentence(layout, context, iface_("The view changed since the strips were placed"), icon="COLOR")
         layout.operator("shotlock.match_view")
     complaint = colours.complaint(scene)
     if complaint:

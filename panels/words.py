@@ -13,10 +13,10 @@ MARGIN = 62             # pixels that a panel, its icon and its borders take
 
 
 def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
-    """A sentence on as many lines as the region needs; labels do not wrap by themselves."""
+    """A sentence, translated already, on as many lines as the region needs; labels do not wrap by themselves."""
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(iface_(text), characters(context)) or [""]):
+    for number, line in enumerate(textwrap.wrap(text, characters(context)) or [""]):
         column.label(text=line, translate=False, icon=icon if number == 0 else blank(icon))  # type: ignore[arg-type]  # any icon
 
 

@@ -92,7 +92,7 @@ def why_untracked(found: features.Tracking, total: int) -> str:
     if found.shapeless > found.lost:
         return f"no camera moving through this scene would see what {found.shapeless} of {total} frames show"
     if found.corners < features.FEWEST:
-        return f"too little texture: {found.corners} points of at least {features.FEWEST} found on still surfaces"
+        return "too little texture on still surfaces to see the camera move by"
     return f"nothing can be followed from frame to frame: the points of {found.lost} of {total} frames were lost"
 
 

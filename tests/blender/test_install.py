@@ -51,6 +51,33 @@ def test_nothing_is_fetched_while_offline(install):
     assert not bpy.ops.shotlock.install_engine.poll()
 
 
+def test_a_running_shot_keeps_its_engine(install, saved, tmp_path, monkeypatch):
+    """Neither is installed while a shot is made, nor is a shot begun while the engine is exchanged."""
+    from shotlock.operators import generate, session
+    from shotlock.operators.plan import plan
+
+    monkeypatch.setattr(install, "bpy", online(install))
+    monkeypatch.setattr(install, "NEEDED", {sys.platform: 1})
+    assert bpy.ops.shotlock.install_engine.poll()
+    saved.shotlock.prompt = "rain"
+    job = session.submit(saved, plan(saved))
+    try:
+        assert "A shot is being generated" in install.why_not()
+        with pytest.raises(RuntimeError, match="A shot is being generated"):
+            bpy.ops.shotlock.install_engine()
+    finally:
+        session.cancel(job)
+        session.jobs.clear()
+    named = tmp_path / "python"
+    named.write_text("")
+    monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", str(named))
+    assert generate.why_not(bpy.context) == ""
+    install.start()
+    assert "is being installed" in generate.why_not(bpy.context) and not bpy.ops.shotlock.resume.poll()
+    install.cancel()
+    assert generate.why_not(bpy.context) == ""
+
+
 def test_space_is_checked_before_a_byte_is_fetched(install, monkeypatch):
     monkeypatch.setattr(install, "bpy", online(install))
     monkeypatch.setattr(install, "NEEDED", {sys.platform: 10**18})

@@ -1,6 +1,7 @@
 """The panels are drawn into a layout that checks every call against Blender's own UILayout: functions, arguments,
 icons, properties and operators have to exist in this Blender. How they look is for tests/gui."""
 
+import ast
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -282,6 +283,61 @@ def test_settings_and_preferences_draw(saved, shot):
     values = SimpleNamespace(layout=layout, bl_rna=properties.ShotlockPreferences.bl_rna)
     properties.ShotlockPreferences.draw(values, context(saved))
     assert "[Install Engine]" in text(layout.said)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_the_network_is_asked_for_only_where_an_engine_is_needed(saved, works, monkeypatch):
+    from shotlock.operators import properties
+
+    assert not bpy.app.online_access
+    monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", __file__ if works else "/nowhere/python")
+    layout = Layout()
+    values = SimpleNamespace(layout=layout, bl_rna=properties.ShotlockPreferences.bl_rna)
+    properties.ShotlockPreferences.draw(values, context(saved, width=2000))
+    assert ("online access is off" in text(layout.said)) != works
+    assert ("The engine runs with" in text(layout.said)) == works
+
+
+def calls_of(tree, names):
+    """Calls of functions or methods with these names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in names:
+                yield name, node
+
+
+ELSEWHERE = ("cameras.py", "capture.py", "facts.py", "filming.py", "lacking.py", "passes.py")
+"""What the background Blender says is written into job.json, in one language."""
+
+ROOMS = sorted(path for room in ("operators", "panels") for path in (Path(__file__).parents[2] / room).glob("*.py")
+               if path.name not in ELSEWHERE)
+SAYS = {"Refusal": 0, "TakeError": 0, "NoEngine": 0, "poll_message_set": 0, "report": 1, "sentence": 2}
+"""Which argument of what is a sentence for the artist."""
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_sentence_can_be_translated(path):
+    """Blender collects the plain strings inside these calls; a sentence that is put together before is never found."""
+    assert untranslatable(ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+def untranslatable(tree) -> list[str]:
+    found = []
+    for name, call in calls_of(tree, ("rpt_", "iface_", "n_")):
+        if isinstance(call.args[0], ast.JoinedStr | ast.BinOp) or "format" in ast.dump(call.args[0]):
+            found.append(f"{call.lineno}: {name}")
+    for name, call in calls_of(tree, SAYS):
+        if len(call.args) > SAYS[name] and isinstance(call.args[SAYS[name]], ast.JoinedStr | ast.Constant | ast.BinOp):
+            found.append(f"{call.lineno}: {name}")
+    return found
+
+
+def test_a_sentence_that_cannot_be_translated_is_found():
+    wrong = ["raise Refusal(f'{a} is no camera')", "self.report({'ERROR'}, 'No')", "x = rpt_(f'{a}')",
+             "words.sentence(layout, context, 'F12')", "cls.poll_message_set('No')", "y = rpt_('{}'.format(a))"]
+    assert [len(untranslatable(ast.parse(line))) for line in wrong] == [1] * len(wrong)
+    assert untranslatable(ast.parse("raise Refusal(rpt_('{} is no camera').format(a))")) == []
 
 
 def test_sentences_fit_the_region(saved):
