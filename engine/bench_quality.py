@@ -16,7 +16,9 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 
-from . import generate, job, quality
+from . import generate, job, quality, windows
+from .measure import clip as clips
+from .measure import warp
 from .shot import Shot, open_shot
 from .state import State
 from .weights import machine
@@ -119,13 +121,29 @@ def against_truth(folder: Path, truth: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def seams(folder: Path) -> dict[str, float | None]:
+    """How much more the picture changes where a window begins than elsewhere, by exact geometry: 1 is not at all, None
+    a shot of one window."""
+    j, clip = job.read(folder), clips.read(folder)
+    plan = windows.plan(len(clip), list(j.cuts), windows.length(*j.size))
+    errors, steps = [], [step for step in range(len(clip) - 1) if step + 1 not in j.cuts]
+    for step in steps:
+        carried, seen, _ = warp.carried(clip, step, step + 1)
+        errors.append(float(np.sqrt(((carried - clip.picture(step))[seen] ** 2).mean())) if seen.any() else 0.0)
+    begins = [steps.index(window.start - 1) + 1 for window in plan if not window.first]
+    return {"seam_ratio": quality.seam_ratio(errors, begins)}
+
+
 def main(argv: list[str]) -> int:
     p = argparse.ArgumentParser(prog="python -m engine bench quality", description=__doc__)
     p.add_argument("folder", type=Path, help="a finished take with its passes")
     p.add_argument("--truth", type=Path, help="Blender's renders of the same frames")
+    p.add_argument("--seams", action="store_true", help="compare the steps into a window with the others")
     p.add_argument("--prompts", action="store_true", help="tell prompts apart as well")
     a = p.parse_args(argv)
     out: dict[str, Any] = against_truth(a.folder, a.truth) if a.truth else {}
+    if a.seams:
+        out |= seams(a.folder)
     if a.prompts:
         shot = open_shot(a.folder)
         out |= prompts_apart(shot, generate.load_model(), shot.frames // 2)

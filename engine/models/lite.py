@@ -39,7 +39,7 @@ class LiteConfig:
 
 
 PATCH_TIME, PATCH_SPACE, STEM = 4, 16, 4  # frames of a latent frame; pixels of a token; pixels of the stem
-FULL_SIZE_CHUNK = 8  # frames that pass the full-size layers together: bounds memory and the time to cancel
+FULL_SIZE_CHUNK = 2  # frames that pass the full-size layers together: bounds memory and the time to cancel
 CLEAN = (
     "sky",
     "normal",
