@@ -1,7 +1,7 @@
 """Run inside the full Blender, without a window: `blender -b --python prepare.py -- ZIP FILE`.
 
-Installs the zip as an artist would, and saves a short, small shot of a few painted blocks: a window that is drawn
-without a graphics card has to stay quick.
+Installs the zip as an artist would, and saves a short, small shot of a few blocks of patterned stone: a window that is
+drawn without a graphics card has to stay quick, and the camera report needs something to follow.
 """
 
 from __future__ import annotations
@@ -11,14 +11,22 @@ import sys
 
 import bpy
 
-FRAMES, WIDTH = 5, 160
+FRAMES, WIDTH = 5, 224
+STONES = 2.5                                                      # to a metre
 BLOCKS = {"Sandstone": ((-3.0, 2.0), 4.0, (0.72, 0.55, 0.34)), "Red brick": ((2.5, 1.0), 2.6, (0.55, 0.16, 0.10)),
           "Blue door": ((0.0, 5.0), 3.2, (0.10, 0.22, 0.50))}
 
 
 def painted(thing: bpy.types.Object, name: str, colour: tuple[float, float, float]) -> None:
     paint = bpy.data.materials.new(name)
-    paint.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = (*colour, 1.0)
+    nodes, links = paint.node_tree.nodes, paint.node_tree.links
+    stones, place = nodes.new("ShaderNodeTexVoronoi"), nodes.new("ShaderNodeNewGeometry")
+    stones.inputs["Scale"].default_value = STONES
+    shade = nodes.new("ShaderNodeVectorMath")
+    shade.operation, shade.inputs[0].default_value = "MULTIPLY", colour
+    links.new(place.outputs["Position"], stones.inputs["Vector"])
+    links.new(stones.outputs["Color"], shade.inputs[1])
+    links.new(shade.outputs["Vector"], nodes["Principled BSDF"].inputs["Base Color"])
     thing.data.materials.append(paint)
     thing.name = name
 

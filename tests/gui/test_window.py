@@ -228,6 +228,7 @@ def test_generate_in_the_window(place, filmed):
     facts, hands = filmed
     assert facts["typed"] == PROMPT
     assert facts["job"]["state"] == "done" and facts["job"]["placed"], facts["job"]["error"]
+    assert facts["job"]["report"]["follows"], facts["job"]["report"]["verdict"]
     (strip,) = facts["strips"]
     assert strip["range"] == [FIRST, FIRST + FRAMES] and strip["files"] == FRAMES and strip["prompt"] == PROMPT
     assert len(list((place.root / strip["job"].lstrip("/") / "frames").glob("*.png"))) == FRAMES
