@@ -175,6 +175,9 @@ def remove(folder: Path) -> None:
     """A stopped take that nobody wants. Raises takes.TakeError."""
     if _at_work(folder):
         raise takes.TakeError(rpt_("The take at {} is being worked on already").format(folder))
+    job = _job_of(folder)
+    if not takes.is_stopped(folder) and (job is None or job.state != "failed" or takes.is_finished(folder)):
+        raise takes.TakeError(rpt_("{} is no stopped take: nothing was deleted").format(folder))
     takes.remove(folder)
     jobs[:] = [job for job in jobs if not _same_path(str(job.folder), str(folder))]
     memory.forget()

@@ -175,7 +175,10 @@ def is_captured(folder: Path) -> bool:
     if not (folder / "job.json").is_file():
         return False
     try:
-        jobs.read(folder)
+        job = jobs.parse(folder, jobs.load_json(folder / "job.json"))
+        count = jobs.frame_count(job)
+        for name in set(job.passes) & set(jobs.PASSES):
+            jobs.check_pass(job, name, count)
     except (jobs.BadJob, OSError):
         return False
     return True
@@ -388,7 +391,7 @@ def leave(folder: Path) -> None:
 def remove(folder: Path) -> None:
     """A stopped take that the artist does not want. Raises TakeError where another engine is at work on it."""
     try:
-        with jobs.hold(folder):
+        with jobs.hold(folder) if folder.is_dir() else contextlib.nullcontext():
             pass
     except (jobs.BadJob, OSError) as error:
         raise TakeError(rpt_("The take at {} cannot be removed: {}").format(folder, error)) from error

@@ -434,6 +434,32 @@ def test_what_was_not_captured_whole_is_not_offered(film, engine, stopped, spoil
     assert engine.resumable(film, bpy.context.view_layer) is None
 
 
+@in_one_blender
+def test_only_a_stopped_take_is_ever_deleted(film, engine, stopped):
+    """A folder of that name, one with a finished take, one that is none: all stay, whoever names them."""
+    home = Path(bpy.data.filepath).parent
+    finished = home / "shots" / "Cam A" / "take_007"
+    shutil.copytree(stopped.folder, finished)
+    shutil.rmtree(finished / "state")
+    (finished / "frames").mkdir()
+    before = sorted(home.rglob("*"))
+    for folder in (home, home / "shots", finished, home / "take_001"):
+        with pytest.raises(RuntimeError, match="nothing was deleted"):
+            bpy.ops.shotlock.remove_stopped(directory=str(folder))
+    assert sorted(home.rglob("*")) == before
+    assert bpy.ops.shotlock.remove_stopped() == {"FINISHED"}
+    assert not stopped.folder.exists() and finished.exists()
+
+
+def test_a_failed_take_whose_folder_is_gone_can_be_forgotten(film, engine):
+    job = start(engine, film)
+    shutil.rmtree(job.folder)
+    job.state, job.error = "failed", "the folder vanished"
+    assert engine.resumable(film, bpy.context.view_layer) == job.folder
+    assert bpy.ops.shotlock.remove_stopped() == {"FINISHED"}
+    assert engine.jobs == [] and engine.resumable(film, bpy.context.view_layer) is None
+
+
 HOLD = """
 import sys, time
 from pathlib import Path
