@@ -533,7 +533,8 @@ def test_the_scene_is_deleted_meanwhile(film, engine):
 
 @pytest.mark.parametrize(("spoil", "sentence"), [
     (lambda folder: (folder / "camera.npz").write_bytes(b"PK\x03\x04"), "holds no take that can be read"),
-    (lambda folder: (folder / "job.json").write_text('{"seed": "seven"}'), "expected an int"),
+    (lambda folder: (folder / "job.json").write_text('{"version": 1, "id": "a", "size": [16, 16], "seed": "seven"}'),
+     "job.json's seed is 'seven'"),
 ])
 def test_a_take_that_breaks_on_landing_says_so_and_the_timer_goes_on(film, engine, spoil, sentence):
     job, after = start(engine, film), start(engine, film)
