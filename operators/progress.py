@@ -7,6 +7,7 @@ SHARES = {  # seconds of the exterior demo on two cores, see README; other shots
     "capture": 47.0, "start": 2.0, "text": 2.0, "conditions": 7.0, "sample": 28.0, "decode": 1.5, "measure": 3.0,
 }
 ONCE = ("capture", "start", "text", "conditions")  # over when a later one begins; the others take turns in long shots
+TURNS = ("sample", "decode")  # of the windows of a long shot
 BEGINS = ("sample",)  # its step is the one that begins; the other phases count what is done
 
 
@@ -20,6 +21,13 @@ class Progress:
     _step: int = 0
     _steps: int = 0
     _done: dict[str, float] = field(default_factory=dict)
+
+    def told(self, phase: str, step: int, steps: int) -> tuple[str, int, int]:
+        """Phase and steps as people are told them, in one order: the pilot frame, which is sampled before the passes of
+        its window are read, belongs to the reading; what later windows read belongs to the phase before it."""
+        if phase == "conditions" and self._phase in TURNS:
+            return self._phase, self._step, self._steps
+        return ("conditions", 0, 0) if phase == "sample" and not steps else (phase, step, steps)
 
     def hear(self, phase: str, step: int, steps: int) -> None:
         """Where the job says that it is; `steps` is 0 where it does not count them."""

@@ -34,8 +34,8 @@ MOST_REMEMBERED = 20    # jobs; the oldest that are over and told are forgotten
 SAVING, STARTING = n_("Saving a copy of the scene"), n_("Starting the engine")
 ENDED = ("done", "failed", "cancelled")
 PHASES = {
-    "text": n_("Reading the prompt"), "conditions": n_("Reading the passes"), "sample": n_("Sampling"),
-    "decode": n_("Writing frames"), "measure": n_("Measuring the camera"),
+    "start": STARTING, "text": n_("Reading the prompt"), "conditions": n_("Reading the passes"),
+    "sample": n_("Sampling"), "decode": n_("Writing frames"), "measure": n_("Measuring the camera"),
 }
 
 
@@ -323,9 +323,10 @@ def _watch_engine(job: Job) -> None:
     engine = client()
     engine.poll(BUDGET)
     status = engine.jobs[job.number]
-    job.step, job.steps, job.eta, job.preview = status.step, status.steps, status.eta, status.preview
-    job.phase = _phase(engine, status)
-    job.run.hear(status.phase or "start", status.step, status.steps)
+    job.eta, job.preview = status.eta, status.preview
+    phase, job.step, job.steps = job.run.told(status.phase or "start", status.step, status.steps)
+    job.run.hear(phase, job.step, job.steps)
+    job.phase = _in_words(engine, status, phase)
     if status.over:
         engine.forget(job.number)
         job.report = takes.report(job.folder)
@@ -333,12 +334,12 @@ def _watch_engine(job: Job) -> None:
         _end(job, status.state, status.reason)
 
 
-def _phase(engine: Client, status: Status) -> str:
+def _in_words(engine: Client, status: Status, phase: str) -> str:
     if status.deadline is not None:
         return n_("Cancelling")
     if engine.state == "silent":
         return n_("The engine does not respond")
-    return PHASES.get(status.phase, status.phase) if status.phase else STARTING
+    return PHASES.get(phase, phase)
 
 
 def _end(job: Job, state: str, error: str = "") -> None:

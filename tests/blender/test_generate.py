@@ -1,5 +1,6 @@
 """Generate, from the operator to the strip, with the real capture and the real engine; and what happens on the way."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -12,6 +13,8 @@ import bpy
 import numpy as np
 import pytest
 
+IN_ORDER = ["Saving a copy of the scene", "Capturing", "Starting the engine", "Reading the prompt",
+            "Reading the passes", "Sampling", "Writing frames", "Measuring the camera"]
 PATIENCE = 240          # seconds that a test waits for a state, on a busy machine
 
 in_one_blender = pytest.mark.skipif(
@@ -125,6 +128,8 @@ def test_one_figure_goes_from_the_capture_to_the_report_and_never_back(film, eng
         until(engine, lambda: seen.append((job.phase, job.progress)) or job.ended)
     figures = [figure for _phase, figure in seen]
     assert job.state == "done" and figures == sorted(figures) and figures[0] == 0
+    told = [phase for phase, _ in itertools.groupby(phase for phase, _figure in seen)]
+    assert told == sorted(set(told), key=IN_ORDER.index)                       # each phase once, and in this order
     last = {phase: figure for phase, figure in seen}
     assert ("Capturing" in last) != interrupted
     assert 0.9 < last["Measuring the camera"] < 1 and 0.1 < last["Sampling"] < 0.96
@@ -149,6 +154,19 @@ def test_the_figure_holds_over_windows_that_take_turns():
     assert len(set(figures)) > 15 and resumed.figure < whole.figure         # the report is a larger share of less work
     whole.hear("a phase of a later engine", 1, 2)
     assert whole.figure == figures[-1]
+
+
+def test_the_pilot_frame_belongs_to_the_reading_and_later_windows_read_unsaid():
+    from shotlock.operators.progress import Progress
+
+    run, told = Progress(), []
+    for said in [("text", 0, 0), ("conditions", 0, 0), ("sample", 1, 0), ("conditions", 0, 2), ("sample", 0, 8),
+                 ("decode", 3, 9), ("conditions", 1, 2), ("sample", 4, 8), ("decode", 9, 9), ("measure", 0, 0)]:
+        told.append(run.told(*said))
+        run.hear(*told[-1])
+    assert [phase for phase, _ in itertools.groupby(phase for phase, _step, _steps in told)] == [
+        "text", "conditions", "sample", "decode", "sample", "decode", "measure"]
+    assert told[2] == ("conditions", 0, 0) and told[6] == ("decode", 3, 9)
 
 
 def test_the_second_take_is_another_one(film, engine):
