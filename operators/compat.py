@@ -97,6 +97,17 @@ def sequencer_is_empty(context: bpy.types.Context) -> bool:
     return getattr(context.workspace, "sequencer_scene", context.scene) is None
 
 
+def shows_sequencer(screen: bpy.types.Screen) -> bool:
+    return any(area.type == "SEQUENCE_EDITOR" for area in screen.areas)
+
+
+def editing_workspace(scene: bpy.types.Scene) -> bpy.types.WorkSpace | None:
+    """A workspace of this file with a sequencer that shows the scene's strips, or could; Video Editing if it is one."""
+    found = [place for place in bpy.data.workspaces if any(map(shows_sequencer, place.screens))
+             and getattr(place, "sequencer_scene", scene) in (scene, None)]
+    return next((place for place in found if place.name.startswith("Video Editing")), found[0] if found else None)
+
+
 def colour_spaces(strip: Any) -> list[str]:
     """The names that the strip's colour space may have; they differ between versions."""
     return [item.identifier for item in strip.colorspace_settings.bl_rna.properties["name"].enum_items]

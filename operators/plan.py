@@ -14,6 +14,7 @@ What is decided here:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
@@ -113,6 +114,8 @@ class Decision:
     plan: Plan | None
     refusal: str  # one sentence where there is no plan
     shot: str  # its name, which a shot has before it has a prompt; empty where no camera films
+    size: tuple[int, int] | None  # w, h of the pictures; None where it is what is refused
+    frames: int  # their number; 0 where it is what is refused
 
 
 _decisions: dict[int, tuple[tuple, Decision]] = {}  # by scene: what it followed from, and what was decided
@@ -131,17 +134,21 @@ def decision(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Decision:
 def _decide(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Decision:
     try:
         made = plan(scene, layer)
-        return Decision(made, "", made.shot)
+        return Decision(made, "", made.shot, made.crop[2:], len(made.frames))
     except Refusal as refusal:
-        return Decision(None, str(refusal), _shot_of(scene))
+        return _refused(scene, str(refusal))
 
 
-def _shot_of(scene: bpy.types.Scene) -> str:
+def _refused(scene: bpy.types.Scene, refusal: str) -> Decision:
+    """What is known all the same."""
     settings = scene.shotlock  # type: ignore[attr-defined]
-    try:
-        return shot_name(scene.name, [c.name for c in _cameras(scene, settings, _frames(scene, settings))])
-    except Refusal:
-        return ""
+    shot, size, frames = "", None, ()
+    with contextlib.suppress(Refusal):
+        size = _picture(scene, settings)[1][2:]
+    with contextlib.suppress(Refusal):
+        frames = _frames(scene, settings)
+        shot = shot_name(scene.name, [c.name for c in _cameras(scene, settings, frames)])
+    return Decision(None, refusal, shot, size, len(frames))
 
 
 def _follows_from(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tuple:

@@ -142,6 +142,33 @@ class SHOTLOCK_OT_show_strips(bpy.types.Operator):
         return {"FINISHED"}
 
 
+def why_not_shown(context: bpy.types.Context) -> str:
+    """How to see this scene's strips where no workspace of the file shows them; empty where one does."""
+    if compat.editing_workspace(context.scene):
+        return ""
+    return rpt_("To see it, press + after the workspace tabs: Video Editing")
+
+
+class SHOTLOCK_OT_show_take(bpy.types.Operator):
+    bl_idname = "shotlock.show_take"
+    bl_label = "Show in Sequencer"
+    bl_description = "Switch this window to the workspace of this file that has a sequencer; nothing else is changed"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        reason = why_not_shown(context)
+        cls.poll_message_set(reason)
+        return not reason
+
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
+        workspace = compat.editing_workspace(context.scene)
+        assert workspace                # poll has seen it
+        compat.show_in_sequencer(context.scene)
+        context.window.workspace = workspace
+        return {"FINISHED"}
+
+
 class SHOTLOCK_OT_match_view(bpy.types.Operator):
     bl_idname = "shotlock.match_view"
     bl_label = "Match Strips to View"
@@ -177,7 +204,7 @@ class SHOTLOCK_OT_show_as_generated(bpy.types.Operator):
 
 CLASSES = (
     SHOTLOCK_OT_place_take, SHOTLOCK_OT_redo, SHOTLOCK_OT_reveal, SHOTLOCK_OT_move_takes, SHOTLOCK_OT_show_strips,
-    SHOTLOCK_OT_match_view, SHOTLOCK_OT_show_as_generated,
+    SHOTLOCK_OT_show_take, SHOTLOCK_OT_match_view, SHOTLOCK_OT_show_as_generated,
 )
 
 

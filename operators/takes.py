@@ -299,6 +299,13 @@ def strips_in(scene: bpy.types.Scene) -> list[Any]:
     return [strip for strip in compat.all_strips(scene) if is_take(strip)]
 
 
+def strip_of(scene: bpy.types.Scene, shot: str, number: int) -> Any | None:
+    """The topmost strip of that scene that shows the take, by what strips remember: the disk is not asked."""
+    shown = [strip for strip in compat.strips(scene)
+             if is_take(strip) and (strip.shotlock.shot, strip.shotlock.take) == (shot, number)]
+    return max(shown, key=lambda strip: strip.channel, default=None)
+
+
 def job_folder(strip: Any) -> Path:
     """The take's folder: where the strip's pictures are, which Blender keeps right; else what was remembered."""
     shown = Path(os.path.normpath(bpy.path.abspath(strip.directory)))

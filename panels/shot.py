@@ -46,13 +46,13 @@ def draw_range(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
 
 def draw_size(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     layout.prop(properties.shot_of(context.scene), "width")
-    shot = decision(context.scene, context.view_layer).plan
-    if shot is None:
-        return
+    shot = decision(context.scene, context.view_layer)
+    size = iface_("{} x {} px").format(*shot.size) if shot.size else ""
+    length = iface_("{} frames").format(shot.frames) if shot.frames else ""
     row = layout.row()
     row.alignment = "RIGHT"
     row.active = False
-    row.label(text=iface_("{} x {} px · {} frames").format(*shot.crop[2:], len(shot.frames)), translate=False)
+    row.label(text=" · ".join(filter(None, (size, length))), translate=False)
 
 
 def draw_action(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -107,12 +107,30 @@ def draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         return
     if job.state == "done" and not is_below(context, job):
         draw_report(layout, context, job.report)
+        draw_place(layout, context, job)
     elif job.state == "cancelled":
         layout.label(text="The shot was cancelled", icon="CANCEL")
     if job.error:
         words.sentence(layout, context, words.capital(job.error), icon="ERROR")
     for warning in job.warnings:
         words.sentence(layout, context, warning, icon="INFO")
+
+
+def draw_place(layout: bpy.types.UILayout, context: bpy.types.Context, job: session.Job) -> None:
+    """Where the take's strip is, and the way there for who sees no sequencer. A strip that was removed is not told."""
+    number = folders.take_number(job.folder)
+    strip = takes.strip_of(context.scene, job.shot, number)
+    if strip is None:
+        return
+    first, after = compat.strip_range(strip)
+    text = iface_("Take {} is in the sequencer: channel {}, frames {} to {}")
+    words.sentence(layout, context, text.format(number, strip.channel, first, after - 1), icon="SEQUENCE")
+    if not compat.shows_sequencer(context.screen):
+        lack = strips.why_not_shown(context)
+        if lack:
+            words.sentence(layout, context, lack, icon="BLANK1")
+        else:
+            layout.operator("shotlock.show_take", icon="WORKSPACE")
 
 
 def is_below(context: bpy.types.Context, job: session.Job) -> bool:

@@ -46,7 +46,7 @@ def context(scene, space="VIEW_3D", width=300):
     return SimpleNamespace(
         scene=scene, view_layer=scene.view_layers[0], area=area, region=SimpleNamespace(width=width),
         preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=1.0)), sequencer_scene=scene,
-        workspace=workspace)
+        workspace=workspace, screen=bpy.data.screens["Layout"])
 
 
 def drawn(panel, where) -> list[str]:
@@ -97,6 +97,23 @@ def test_a_ready_shot_shows_its_size_and_length(saved, shot, monkeypatch):
     assert "96 x 64 px · 5 frames" in said and "[Install Engine]" not in said and "prompt is empty" not in said
 
 
+def test_size_and_length_are_shown_whenever_they_are_known(saved, shot, monkeypatch):
+    monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", __file__)
+    settings, camera = saved.shotlock, saved.camera
+    settings.width = 96
+
+    def said():
+        return text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=900)))
+
+    assert "96 x 64 px · 5 frames" in said() and "prompt is empty" in said()
+    saved.camera = None
+    assert "96 x 64 px · 5 frames" in said() and "has no camera" in said()
+    saved.camera, settings.width = camera, 32
+    assert "px ·" not in said() and "5 frames" in said() and "too small" in said()
+    settings.width, settings.use_scene_range, settings.frame_start, settings.frame_end = 96, False, 9, 3
+    assert "96 x 64 px" in said() and "· " not in said().partition("px")[2][:3] and "no frame at all" in said()
+
+
 def test_without_an_engine_it_can_be_installed_from_here(saved, shot, monkeypatch):
     monkeypatch.delenv("SHOTLOCK_ENGINE_PYTHON", raising=False)
     said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))       # before anything is asked of the artist
@@ -131,6 +148,41 @@ def test_the_status_bar_has_one_item_while_there_is_a_job(saved, session):
 def test_every_end_is_told(saved, shot, session, values, expected):
     job_of(session, saved, **values)
     assert expected in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=900)))
+
+
+def in_a_sequencer(session, saved, tmp_path):
+    """A finished job, and its strip as it was placed."""
+    strip = strip_of_a_take(saved, tmp_path)
+    strip.shotlock.take = 3
+    job_of(session, saved, state="done", placed=True)
+    return strip
+
+
+def test_a_take_says_where_its_strip_is(saved, shot, session, tmp_path):
+    strip = in_a_sequencer(session, saved, tmp_path)
+    where = context(saved, width=900)
+    line = "Take 3 is in the sequencer: channel 1, frames 1 to 1"
+    assert line in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    strip.channel = 4                                          # wherever the artist has moved it
+    assert "channel 4" in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    strip.shotlock.take = 2
+    assert "in the sequencer" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+
+
+def test_the_way_to_the_sequencer_is_a_button_where_there_is_one_to_show(saved, shot, session, tmp_path):
+    in_a_sequencer(session, saved, tmp_path)
+    where = context(saved, width=900)
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    assert "press + after the workspace tabs" in said and "[Show in Sequencer]" not in said
+    assert not bpy.ops.shotlock.show_take.poll()
+    bpy.data.screens["Rendering"].areas[0].type = "SEQUENCE_EDITOR"
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    assert "[Show in Sequencer]" in said and "press +" not in said
+    layouts = [[area.type for area in screen.areas] for screen in bpy.data.screens]
+    assert bpy.ops.shotlock.show_take() == {"FINISHED"}
+    assert layouts == [[area.type for area in screen.areas] for screen in bpy.data.screens]
+    where.screen = bpy.data.screens["Rendering"]               # whoever sees one needs no way there
+    assert "[Show in Sequencer]" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
 
 
 def test_a_take_without_its_scene_is_offered(saved, shot, session):
