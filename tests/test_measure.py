@@ -175,6 +175,27 @@ def test_portrait(tmp_path: Path) -> None:
     assert found["follows"] and found["rot_err_deg"] < 0.15
 
 
+@pytest.mark.parametrize("width", [96, 128])
+def test_small_pictures_never_make_a_perfect_clip_wrong_and_wrong_ones_are_told(width: int, tmp_path: Path) -> None:
+    size = (width, width // 2)
+    shot = scene.render(scene.crane(FRAMES), size=size)
+    folder = scene.write_job(tmp_path / "job", shot)
+    found = measure(folder)
+    assert found["follows"] is None and found["verdict"].startswith(f"too small to tell at {size[0]}x{size[1]}")
+    wrong = {"frozen": shot.pictures[:1].repeat(FRAMES, 0), "backwards": shot.pictures[::-1],
+             "mirrored": scene.pictures(scene.mirrored(shot.c2w), size)}
+    for name, pictures in wrong.items():
+        found = report_of(folder, pictures, tmp_path / name)
+        assert found["follows"] is False and found["verdict"].startswith("does not follow the camera"), name
+
+
+def test_one_frame_late_is_told_in_small_pictures_too(tmp_path: Path) -> None:
+    shot = scene.render(scene.crane(FRAMES), size=(128, 64))
+    late = shot.pictures[np.clip(np.arange(FRAMES) - 1, 0, FRAMES - 1)]
+    found = report_of(scene.write_job(tmp_path / "job", shot), late, tmp_path)
+    assert found["follows"] is False and "1 frame late" in found["verdict"]
+
+
 def test_the_crop_shifts_the_camera_and_the_passes(crane: scene.Shot, perfect: dict, tmp_path: Path) -> None:
     folder = scene.write_job(tmp_path / "job", crane, crop=(24, 10, 208, 118))
     found = measure(folder)
