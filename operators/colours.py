@@ -73,6 +73,32 @@ def _lacks(strip: Any, space: str) -> bool:
     return space not in compat.colour_spaces(strip)
 
 
+_kept: set[tuple] = set()
+"""Scenes in the state in which the artist left their view, knowing what it does to takes. Of this session."""
+
+
+def notice(scene: bpy.types.Scene) -> str:
+    """A few words of the complaint, until the artist chose to leave the view as it is. The rest is on the button."""
+    if inverse(scene).exact or _state(scene) in _kept:
+        return ""
+    if adjustments(scene):
+        return rpt_("View settings change takes' colours")
+    view = scene.view_settings.view_transform
+    return rpt_("{} changes takes' colours").format(view)
+
+
+def keep(scene: bpy.types.Scene) -> None:
+    _kept.add(_state(scene))
+
+
+def forget() -> None:
+    _kept.clear()
+
+
+def _state(scene: bpy.types.Scene) -> tuple:
+    return scene.session_uid, scene.view_settings.view_transform, *adjustments(scene)
+
+
 def complaint(scene: bpy.types.Scene) -> str:
     """One sentence where the strips' colours do not come back as generated; empty where they do."""
     if inverse(scene).exact:

@@ -191,6 +191,10 @@ class SHOTLOCK_OT_show_as_generated(bpy.types.Operator):
     )
     bl_options = {"REGISTER", "UNDO"}
 
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        return colours.complaint(compat.sequencer_scene(context)) or rpt_(cls.bl_description)
+
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> compat.Outcome:
         return context.window_manager.invoke_confirm(
             self, event, title="Set this scene's view to Standard?", confirm_text="Set to Standard",
@@ -202,9 +206,21 @@ class SHOTLOCK_OT_show_as_generated(bpy.types.Operator):
         return SHOTLOCK_OT_match_view.execute(self, context)  # type: ignore[arg-type]
 
 
+class SHOTLOCK_OT_keep_view(bpy.types.Operator):
+    bl_idname = "shotlock.keep_view"
+    bl_label = "Keep View"
+    bl_description = "Leave this scene's view as it is, and say no more about it until it changes or Blender ends"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
+        colours.keep(context.scene)
+        return {"FINISHED"}
+
+
 CLASSES = (
     SHOTLOCK_OT_place_take, SHOTLOCK_OT_redo, SHOTLOCK_OT_reveal, SHOTLOCK_OT_move_takes, SHOTLOCK_OT_show_strips,
     SHOTLOCK_OT_show_take, SHOTLOCK_OT_match_view, SHOTLOCK_OT_show_as_generated,
+    SHOTLOCK_OT_keep_view,
 )
 
 
@@ -214,5 +230,6 @@ def register() -> None:
 
 
 def unregister() -> None:
+    colours.forget()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -8,6 +8,7 @@ from ..operators import colours, compat, folders, generate, install, properties,
 from ..operators.plan import decision
 from . import pictures, preferences, words
 
+ICONS = {True: "CHECKMARK", False: "ERROR"}
 PICTURE = 8.0           # the preview's height in buttons
 
 
@@ -143,7 +144,7 @@ def draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: 
     """The camera report's one line: whether the take follows the camera, and how closely."""
     line = str(report.get("verdict", ""))
     if line:
-        icon = "CHECKMARK" if report.get("follows") else "ERROR"
+        icon = ICONS.get(report.get("follows"), "INFO")      # neither: the pictures are too small to tell
         words.sentence(layout, context, words.capital(line), icon)
 
 
@@ -185,10 +186,12 @@ def draw_colours(layout: bpy.types.UILayout, context: bpy.types.Context, scene: 
     if not colours.match(takes.strips_in(scene), scene):
         words.sentence(layout, context, iface_("The view changed since the strips were placed"), icon="COLOR")
         layout.operator("shotlock.match_view")
-    complaint = colours.complaint(scene)
-    if complaint:
-        words.sentence(layout, context, complaint, icon="COLOR")
-        layout.operator("shotlock.show_as_generated")
+    notice = colours.notice(scene)
+    if notice:
+        words.sentence(layout, context, notice, icon="COLOR")
+        row = layout.row(align=True)
+        row.operator("shotlock.show_as_generated")
+        row.operator("shotlock.keep_view", text="", icon="X")
 
 
 class ShotPanel(compat.PanelPart):

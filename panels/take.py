@@ -28,10 +28,21 @@ class SHOTLOCK_PT_take(bpy.types.Panel):
         if not take.is_there:
             text = iface_("The take's folder is not at {}").format(take.folder)
             words.sentence(layout, context, text, icon="ERROR")
-        draw_settings(layout, made)
         row = layout.row(align=True)
         row.operator("shotlock.redo", icon="LOOP_BACK")
         row.operator("shotlock.reveal", text="", icon="FILE_FOLDER")
+
+
+class SHOTLOCK_PT_take_settings(bpy.types.Panel):
+    bl_label = "Made With"
+    bl_category = "Shotlock"
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "UI"
+    bl_parent_id = "SHOTLOCK_PT_take"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        draw_settings(self.layout, compat.active_strip(context).shotlock)
 
 
 def draw_settings(layout: bpy.types.UILayout, made: properties.ShotlockStrip) -> None:
@@ -44,9 +55,14 @@ def draw_settings(layout: bpy.types.UILayout, made: properties.ShotlockStrip) ->
             column.prop(made, name)
 
 
+CLASSES = (SHOTLOCK_PT_take, SHOTLOCK_PT_take_settings)
+
+
 def register() -> None:
-    bpy.utils.register_class(SHOTLOCK_PT_take)
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
 
 
 def unregister() -> None:
-    bpy.utils.unregister_class(SHOTLOCK_PT_take)
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

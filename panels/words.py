@@ -1,6 +1,7 @@
 """How sentences, times and progress are written on a panel. Knows layouts and the region's width; of a job only what
 it tells of itself."""
 
+import re
 import textwrap
 
 import bpy
@@ -9,6 +10,8 @@ from bpy.app.translations import pgettext_iface as iface_
 from ..operators import session
 
 CHARACTER = 6.4         # pixels of an average character at the default interface scale
+FIGURE = r"(?<=\d) (?=(?:%|[a-zA-Z]{1,3}\b))"      # the space between a number and its unit
+UNBROKEN = "\u00a0"     # a space at which textwrap does not break
 MARGIN = 62             # pixels that a panel, its icon and its borders take
 
 
@@ -16,8 +19,15 @@ def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, 
     """A sentence, translated already, on as many lines as the region needs; labels do not wrap by themselves."""
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(text, characters(context)) or [""]):
+    for number, line in enumerate(lines(text, characters(context))):
         column.label(text=line, translate=False, icon=icon if number == 0 else blank(icon))  # type: ignore[arg-type]  # any icon
+
+
+def lines(text: str, width: int) -> list[str]:
+    """Broken between figures, never inside one: "0.6 %" stays together, and no line ends in the dot before the next."""
+    whole = re.sub(FIGURE, UNBROKEN, text).replace(" · ", f"{UNBROKEN}· ")
+    broken = textwrap.wrap(whole, width) or [""]
+    return [line.replace(UNBROKEN, " ").removesuffix(" ·") for line in broken]
 
 
 def capital(text: str) -> str:

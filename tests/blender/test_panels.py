@@ -209,6 +209,11 @@ def test_what_bites_later_is_said(saved, shot, tmp_path):
     said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=900)))
     assert "F12 renders this scene's strips, not its 3D view" in said
     assert "[Match Strips to View]" in said and "[Set View to Standard]" in said
+    assert said.count("AgX changes takes' colours") == 1 and "dulls" not in said
+    assert bpy.ops.shotlock.keep_view() == {"FINISHED"}
+    assert "AgX" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=900)))
+    saved.view_settings.exposure = 1                           # another state, which is told once more
+    assert "View settings change takes' colours" in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=900)))
     saved.render.use_sequencer = False
     assert "F12" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))
 
@@ -231,6 +236,8 @@ def test_the_takes_panel_shows_what_it_was_made_with(saved, tmp_path):
     assert take.SHOTLOCK_PT_take.poll(where)
     said = text(drawn(take.SHOTLOCK_PT_take, where))
     assert "Cam A · take 1" in said and "Follows within 1 deg" in said and "[Use These Settings]" in said
+    assert take.SHOTLOCK_PT_take_settings.bl_parent_id == "SHOTLOCK_PT_take"
+    drawn(take.SHOTLOCK_PT_take_settings, where)
 
 
 def counted(monkeypatch, owner, name):
@@ -398,3 +405,14 @@ def test_sentences_fit_the_region(saved):
     layout = Layout()
     words.sentence(layout, context(saved, width=200), "a fairly long sentence that no narrow panel holds in one line")
     assert len(layout.said) > 1 and all(len(line) <= 25 for line in layout.said)
+
+
+@pytest.mark.parametrize("width", range(18, 45))
+def test_a_verdict_is_broken_between_its_figures_and_never_inside_one(shotlock, width):
+    from shotlock.panels import words
+
+    lines = words.lines("Follows within 0.16 deg, 0.6 % · 34 dB", width)
+    for figure in ("0.16 deg", "0.6 %", "34 dB"):
+        assert sum(figure in line for line in lines) == 1, lines
+    assert not [line for line in lines if line.endswith("·") or len(line) > width]
+    assert len(words.lines("x 0.6 % · 34 dB", 40)) == 1 and words.lines("0.6 % · 34 dB", 40) == ["0.6 % · 34 dB"]
