@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HANDED_ON = {"measure": ".measure", "bench": ".bench", "train": ".train.loop"}    # these read their own arguments
+HANDED_ON = {    # these read their own arguments
+    "measure": ".measure", "bench": ".bench", "train": ".train.loop", "evaluate": ".train.evaluate",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("folder", type=Path, nargs="?", help="the folder whose disk is meant")
     commands.add_parser("worker", help="take jobs from stdin; what the add-on starts")
     for name, text in (("measure", "how well a take's frames follow the camera, as JSON"),
-                       ("bench", "times and memory, phase by phase"), ("train", "make the bundled weights")):
+                       ("bench", "times and memory, phase by phase"), ("train", "make the bundled weights"),
+                       ("evaluate", "judge the bundled weights on scenes they never saw")):
         commands.add_parser(name, help=text, add_help=False)
     return top
 

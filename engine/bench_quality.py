@@ -52,7 +52,7 @@ def still(shot: Shot, model: generate.Lite, frame: int, **fields: Any) -> np.nda
     with torch.inference_mode():
         prompt = generate.read_prompt(run)
         shadow = generate.cast_shadows(run, prompt)
-        cond = generate.window_maps(run, shadow, [frame])
+        cond = generate.window_maps(run, prompt, shadow, [frame])
         return generate.to_bytes(
             generate.denoise(run, "still", generate.window_noise(run, [frame]), cond, prompt, 0, 0)
         )[0]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .geometry import cameras
+from .geometry import cameras, patterns
 
 CHANNELS = {
     "distance": 1,  # log(distance / scale) / 3
@@ -27,6 +27,12 @@ CHANNELS = {
     "lamps": 3,  # log(1 + irradiance) of the scene's own lamps
     "cache": 3,  # reprojected colour of a known frame, -1..1; 0 where unknown
     "has_cache": 1,
+    "tone": 1,  # of the material that the prompt asks for, about -1..1; this and what follows: see geometry/patterns.py
+    "line": 1,  # its joints, 0..1
+    "cover": 1,  # where it lies, 0..1
+    "stroke": 1,  # a draughtsman's strokes, 0..1
+    "pigment": 1,  # uneven, 0..1
+    "outline": 1,  # silhouettes and creases, 0..1
 }
 WIDTH = sum(CHANNELS.values())
 FREQUENCIES = (0.35, 1.4)  # turns per scale
@@ -134,6 +140,43 @@ def put_cache(maps: Tensor, colour: Tensor, valid: Tensor) -> None:
     """Writes known colours (F, 3, H, W) in -1..1 and where they are known (F, H, W) into the maps, in place."""
     maps[:, SLICE["cache"]] = (colour * valid[:, None]).to(maps.dtype)
     maps[:, SLICE["has_cache"]] = valid[:, None].to(maps.dtype)
+
+
+SKY_AWAY = 3.0  # scales: where strokes on the sky lie
+
+
+def put_paint(
+    maps: Tensor, paint: patterns.Paint, *, anchor: Tensor, normal: Tensor, footprint: Tensor, depth: Tensor,
+    index: Tensor, scale: float,
+) -> None:  # fmt: skip
+    """Draws the prompt's material and strokes on the surfaces, in place.
+
+    anchor (F, H, W, 3) in the world, scene units, and normal (F, H, W, 3) as the surface lay at the reference frame: a
+    material turns with its object, and is the same in every shot from about that far. footprint, depth and index
+    (F, H, W) as they are now.
+    """
+    unit = 2.0 ** round(math.log2(scale))
+    shape = depth.shape
+    if paint.empty:
+        return
+    ray = maps[:, SLICE["ray"]].permute(0, 2, 3, 1).float()
+    sky = ~torch.isfinite(depth)
+    point = torch.where(sky[..., None], ray * SKY_AWAY, (anchor / unit).float())
+    pixel = torch.where(sky, SKY_AWAY * 1.5 / shape[2], footprint.float() / unit)
+    surface = patterns.surface(point, torch.where(sky[..., None], -ray, normal), pixel)
+
+    def put(name: str, value: Tensor) -> None:
+        maps[:, SLICE[name].start] = value.view(shape).to(maps.dtype)
+
+    if paint.cover > 0:
+        tone, line = patterns.draw(paint, surface)
+        put("tone", tone.view(shape) * ~sky)
+        put("line", line.view(shape) * ~sky)
+        put("cover", patterns.cover(paint, surface, normal[..., 2].reshape(-1)).view(shape) * ~sky)
+    if paint.lines:
+        put("stroke", patterns.strokes(surface))
+        put("pigment", patterns.pigment(surface))
+        put("outline", patterns.outline(depth, maps[:, SLICE["normal"]].permute(0, 2, 3, 1).float(), index))
 
 
 STATISTICS = 12  # numbers of `statistics`

@@ -7,11 +7,12 @@ A job that was cut off goes on from its last step; its frames are the same bytes
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ from torch import Tensor
 
 from . import conditions, job, windows
 from .diffusion import sampler, schedule
-from .geometry import anchors, reproject
+from .enlarge import enlarge
+from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
 from .models import shading, text
 from .models.lite import Lite, LiteConfig
-from .shot import Shadows, Shot, azimuth, lamps, maps, open_shot, rays, shadows, sun_facts
+from .prompt import words
+from .shot import Shadows, Shot, azimuth, lamps, maps, open_shot, own_light, rays, shadows, sun_facts, thinned
 from .state import State
 from .weights import machine, store
 
@@ -37,23 +40,22 @@ Stop = Callable[[], bool]
 LITE = "lite"  # the one family there is; its weights are bundled
 PREVIEW = 256  # pixels wide
 CACHE_SOURCES = 3  # known frames that a window looks back on
+MOST_TOLD = 8  # words of a prompt that were not understood
 PLAIN = "a photo"  # what guidance pulls away from where there is no negative prompt
-TIMES_OF_DAY = (  # words that say where the sun stands, so that the scene's own sun does not
-    "noon", "midday", "daylight", "sunny", "sunset", "sundown", "golden hour", "evening", "night", "midnight", "moon",
-    "dawn", "sunrise", "daybreak", "dusk", "twilight", "blue hour", "morning", "afternoon",
-)  # fmt: skip
 
 
 @dataclass
 class Run:
     """What a job needs at hand while it runs."""
 
-    shot: Shot
+    shot: Shot  # as it is sampled
     model: Lite
     at: machine.Machine
     state: State
     say: Say
     stop: Stop
+    weights: str = ""  # their fingerprint
+    full: Shot | None = None  # as it was captured, where that is larger
     began: float = field(default_factory=time.monotonic)
     spent: dict[str, float] = field(default_factory=dict)
 
@@ -74,11 +76,12 @@ class Prompt:
     look: shading.Look
     azimuth: Tensor
     toward: Tensor  # (3,) to the sun
+    paint: patterns.Paint  # the material and the hand that it asks for
 
 
-def generate(folder: Path, say: Say, stop: Stop) -> dict[str, Any]:
-    """Makes the frames of a job folder; returns its report. Raises BadJob, BadWeights, Cancelled, DiskFull."""
-    run = begin(Path(folder), say, stop)
+def generate(folder: Path, say: Say, stop: Stop, weights: Path = store.BUNDLED) -> dict[str, Any]:
+    """Makes a job folder's frames; returns its report. Raises BadJob, BadWeights, Cancelled, DiskFull."""
+    run = begin(Path(folder), say, stop, weights)
     if not is_made(run):
         with torch.inference_mode():
             make(run)
@@ -93,7 +96,7 @@ def make(run: Run) -> None:
     timed(run, "sample", sample_pilot, prompt, shadow)
     for number in range(len(plan)):
         timed(run, "sample", sample_window, prompt, shadow, plan, number)
-        timed(run, "decode", write_frames, plan, number)
+        timed(run, "decode", write_frames, prompt, shadow, plan, number)
     name_frames(run)
 
 
@@ -104,15 +107,15 @@ def timed(run: Run, phase: str, work: Callable, *arguments: Any) -> Any:
     return result
 
 
-def load_model() -> Lite:
-    """The bundled model, ready to sample."""
-    config = store.config(store.BUNDLED, LITE)
+def load_model(weights: Path = store.BUNDLED) -> Lite:
+    """The model whose weights lie in a folder, ready to sample."""
+    config = store.config(weights, LITE)
     model = Lite(LiteConfig(**{k: v for k, v in config.items() if k in LiteConfig.__dataclass_fields__}))
-    store.fill(model, store.load(store.BUNDLED, LITE), LITE)
+    store.fill(model, store.load(weights, LITE), LITE)
     return model.eval()
 
 
-def begin(folder: Path, say: Say, stop: Stop) -> Run:
+def begin(folder: Path, say: Say, stop: Stop, weights: Path) -> Run:
     """Opens the job and loads its model; between two steps of it the job can be stopped."""
     tick(stop)
     say({"phase": "text", "step": 0, "steps": 0, "eta": None})
@@ -122,14 +125,15 @@ def begin(folder: Path, say: Say, stop: Stop) -> Run:
         raise job.BadJob(f"the model {shot.job.model!r} is not installed; expected {known}; choose it in the panel")
     began = time.monotonic()
     tick(stop)
-    model = load_model()
+    model = load_model(weights)
     tick(stop)
-    state = State(shot.job, store.fingerprint(store.BUNDLED, LITE))
+    state = State(shot.job, fingerprint := store.fingerprint(weights, LITE))
     at = machine.choose(state.facts.get("machine"))
     torch.set_num_threads(at.threads)
     precision = str(at.dtype).removeprefix("torch.")
     state.note(machine={"device": at.device, "precision": precision, "threads": at.threads, "why": at.why})
-    run = Run(shot, model, at, state, say, stop)
+    small = thinned(shot, windows.sampled_size(*shot.size))
+    run = Run(small, model, at, state, say, stop, fingerprint, None if small is shot else shot)
     run.spent["load"] = time.monotonic() - began
     return run
 
@@ -147,18 +151,22 @@ def read_prompt(run: Run) -> Prompt:
     run.phase("text")
     shot, j = run.shot, run.shot.job
     sun = sun_facts(shot)
-    told = any(words in j.prompt.lower() for words in TIMES_OF_DAY)
+    told = words.tells_light(j.prompt)
     some = sorted({0, shot.frames // 2, shot.frames - 1})
-    facts = maps(shot, some, None, torch.float32, run.tick)
+    facts = maps(shot, some, None, None, torch.float32, run.tick)
     statistics = conditions.statistics(facts, None if told or sun is None else sun[1], bool(lamps(shot)))[None]
-    raw, tokens, pooled, _ = run.model.look(text.encode([j.prompt]), statistics)
-    raw_un, tokens_un, pooled_un, _ = run.model.look(text.encode([j.negative_prompt or PLAIN]), statistics)
+    raw, tokens, pooled, _ = run.model.look(text.encode([words.as_taught(j.prompt)]), statistics)
+    avoided = text.encode([words.as_taught(j.negative_prompt or PLAIN)])
+    raw_un, tokens_un, pooled_un, _ = run.model.look(avoided, statistics)
     if j.guidance != 1:
         raw = sampler.guide(raw, raw_un, j.guidance)
+    raw = shading.only_named(raw, j.prompt)
     look = shading.with_sky(shading.unpack(raw), torch.tensor([1.0 + j.seed % 97]))
+    if not told:  # what the prompt leaves open the scene knows
+        look |= own_light(shot, look)
     angle = torch.full((1, 1, 1, 1, 1), azimuth(shot))
     toward = shading.sun_direction(look["height"].clamp_min(0.06), angle).flatten()
-    return Prompt((tokens, pooled), (tokens_un, pooled_un), look, angle, toward)
+    return Prompt((tokens, pooled), (tokens_un, pooled_un), look, angle, toward, shading.paint(look))
 
 
 def cast_shadows(run: Run, prompt: Prompt) -> Shadows:
@@ -169,9 +177,12 @@ def cast_shadows(run: Run, prompt: Prompt) -> Shadows:
 # ---------------------------------------------------------------- conditions and noise
 
 
-def window_maps(run: Run, shadow: Shadows, frames: list[int]) -> Tensor:
-    """Conditions (f, C, H, W), weakened as the artist asked."""
-    out = maps(run.shot, frames, shadow, torch.float16, run.tick)
+def window_maps(run: Run, prompt: Prompt, shadow: Shadows, frames: list[int]) -> Tensor:
+    """Conditions (f, C, H, W) of the sampled frames, weakened as the artist asked."""
+    return weakened(run, maps(run.shot, frames, shadow, prompt.paint, torch.float16, run.tick))
+
+
+def weakened(run: Run, out: Tensor) -> Tensor:
     strength = run.shot.job.control_strength
     if strength < 1:
         out[:, conditions.SLICE["has_base"]] *= strength
@@ -256,7 +267,7 @@ def sample_pilot(run: Run, prompt: Prompt, shadow: Shadows) -> None:
     if run.state.find("pilot") is not None:
         return
     frame = pilot_index(run.shot)
-    x0 = denoise(run, "pilot", window_noise(run, [frame]), window_maps(run, shadow, [frame]), prompt, 0, 0)
+    x0 = denoise(run, "pilot", window_noise(run, [frame]), window_maps(run, prompt, shadow, [frame]), prompt, 0, 0)
     run.state.keep("pilot", to_bytes(x0), replaces=f"pilot_step_{run.shot.job.steps - 1}")
 
 
@@ -310,7 +321,7 @@ def sample_window(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.
     window = plan[number]
     frames = window.frames()
     run.phase("conditions", number, len(plan))
-    cond = window_maps(run, shadow, frames)
+    cond = window_maps(run, prompt, shadow, frames)
     look_back(run, cond, frames, known_frames(run, plan, number))
     x0 = denoise(run, name, window_noise(run, frames), cond, prompt, number * steps, len(plan) * steps)
     run.state.keep(name, to_bytes(x0[: window.count]), replaces=f"{name}_step_{steps - 1}")
@@ -326,19 +337,34 @@ def final_frame(run: Run, plan: list[windows.Window], number: int, frame: int) -
     return np.rint(total).astype(np.uint8)
 
 
-def write_frames(run: Run, plan: list[windows.Window], number: int) -> None:
+def enlarged(run: Run, prompt: Prompt, shadow: Shadows, picture: np.ndarray, frame: int) -> np.ndarray:
+    """A sampled frame (h, w, 3) at the size of the passes (H, W, 3); the same where it was sampled at that size."""
+    if run.full is None:
+        return picture
+    with torch.inference_mode():
+        small = window_maps(run, prompt, shadow, [frame])[0]
+        own = dataclasses.replace(shadow, shot=run.full)
+        large = weakened(run, maps(run.full, [frame], own, prompt.paint, torch.float32, run.tick))[0]
+        run.tick()
+        sampled = torch.from_numpy(picture).permute(2, 0, 1).float() / 127.5 - 1
+        index = run.shot.index([frame])[0], run.full.index([frame])[0]
+        return to_bytes(enlarge(sampled, small, large, *index, prompt.look, prompt.azimuth)[None])[0]
+
+
+def write_frames(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window], number: int) -> None:
     """Frames that no later window changes, as PNG, cropped to what the artist asked for."""
     folder = run.shot.job.folder / "frames.part"
     folder.mkdir(exist_ok=True)
     hashes = dict(run.state.facts.get("frames", {}))
-    x, y, w, h = run.shot.job.crop
+    x, y, w, h = (run.full or run.shot).job.crop
     try:
         for frame in windows.owned(plan, number):
             name = job.frame_name(frame)
             path = folder / name
             if path.is_file() and hashes.get(name) == job.digest(path):
                 continue
-            picture = final_frame(run, plan, number, frame)[y : y + h, x : x + w]
+            sampled = final_frame(run, plan, number, frame)
+            picture = enlarged(run, prompt, shadow, sampled, frame)[y : y + h, x : x + w]
             job.write_bytes(path, iio.imwrite("<bytes>", picture, extension=".png"))
             hashes[name] = job.digest(path)
             run.phase("decode", frame + 1, run.shot.frames)
@@ -374,7 +400,7 @@ def finish(run: Run) -> dict[str, Any]:
     run.phase("measure")
     camera = timed(run, "measure", camera_report)
     report = {
-        **camera, "model": run.shot.job.model, "weights": store.fingerprint(store.BUNDLED, LITE),
+        **camera, "model": run.shot.job.model, "weights": run.weights,
         "seed": run.shot.job.seed, "machine": run.state.facts["machine"], "frames": run.shot.frames,
         "seconds": {k: round(v, 2) for k, v in run.spent.items()},
         "frame_hashes": run.state.facts["frames"], "warnings": warnings(run),
@@ -402,6 +428,16 @@ def warnings(run: Run) -> list[str]:
     out = [run.state.told] if run.state.told else []
     if run.shot.job.negative_prompt and run.shot.job.guidance == 1:
         out.append("The negative prompt has no effect at guidance 1; raise guidance to 1.5 or more")
-    if run.shot.job.prompt and not text.words(run.shot.job.prompt):
+    if run.shot.job.prompt and not words.words(run.shot.job.prompt):
         out.append("No words were found in the prompt; the look is the plainest daylight")
+    strange = words.not_understood(run.shot.job.prompt, scene_names(run.shot))
+    if strange:
+        out.append(f"Not understood, so without effect: {', '.join(strange[:MOST_TOLD])}")
     return out
+
+
+def scene_names(shot: Shot) -> list[str]:
+    """What the scene calls its things: to name one in the prompt is to be understood."""
+    lists = [shot.job.objects, *(shot.job.scene.get(kind) for kind in ("objects", "materials"))]
+    things = [thing for found in lists if isinstance(found, list | tuple) for thing in found]
+    return [str(thing["name"]) for thing in things if isinstance(thing, Mapping) and "name" in thing]

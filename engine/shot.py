@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from . import conditions, job
 from .geometry import anchors, cameras
+from .geometry.patterns import Paint
 from .geometry.reproject import View
 from .geometry.shadows import ShadowMap
 
@@ -23,6 +25,9 @@ WATTS = 1 / (4 * math.pi * math.pi)  # Blender's point lamp: irradiance over pi 
 BRIGHTEST = 40.0
 BEYOND = 1e12  # metres, watts: no such lamp, and a float's range is left when it is squared
 MOST_LAMPS = 8
+CLEAR_AIR = 0.004  # fog per scale
+BOUNCE = 0.2  # of the light that falls on the ground
+FILM_GAIN = 0.75  # from scene-linear to the head's curve: both put middle grey in the same place
 LAMP_TYPES = ("point", "spot", "area")
 
 
@@ -31,7 +36,7 @@ class Shot:
     job: job.Job
     K: Tensor  # (F, 3, 3) float64
     c2w: Tensor  # (F, 4, 4) float64
-    passes: dict[str, np.memmap]
+    passes: Mapping[str, np.memmap | Thinned]
     object_index: Tensor
     matrix: Tensor  # (N, F, 4, 4) float64
     moving_index: Tensor  # (M,) indices of the objects that move
@@ -69,6 +74,14 @@ class Shot:
             return found
         back = -self.c2w[frames][:, None, None, :3, 2].float()
         return back.expand(-1, self.size[1], self.size[0], -1)
+
+    def rest_normal(self, frames: list[int]) -> Tensor:
+        """The normals as the surfaces faced at the shot's first frame."""
+        if not len(self.moving_index):
+            return self.normal(frames)
+        at = [0, *frames]  # frame 0 rides along as the reference
+        turned = anchors.normals(self.normal(at), self.index(at), self.object_index, self.matrix[:, at], 0)
+        return turned[1:]
 
     def anchors(self, frames: list[int]) -> Tensor:
         """(f, H, W, 3) float32, relative to the origin: the surface point at the shot's first frame. Sky: 0."""
@@ -118,6 +131,31 @@ def open_shot(folder: Path) -> Shot:
     )  # fmt: skip
 
 
+class Thinned:
+    """A pass of fewer pixels: of each the nearest, unmixed, so that every one is a true surface point."""
+
+    def __init__(self, array: np.memmap | Thinned, rows: np.ndarray, columns: np.ndarray) -> None:
+        self.array, self.rows, self.columns = array, rows, columns
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        return np.asarray(self.array[frame])[self.rows][:, self.columns]
+
+
+def thinned(shot: Shot, size: tuple[int, int]) -> Shot:
+    """The same shot seen with fewer pixels; cameras, objects and scale stay."""
+    if size == shot.size:
+        return shot
+    (w, h), (W, H) = size, shot.size
+    columns, rows = (((np.arange(n) + 0.5) * (N / n)).astype(int) for n, N in ((w, W), (h, H)))
+    K = shot.K.clone()
+    K[:, 0] *= w / W
+    K[:, 1] *= h / H
+    return dataclasses.replace(
+        shot, K=K, job=dataclasses.replace(shot.job, size=size, crop=(0, 0, w, h)),
+        passes={name: Thinned(array, rows, columns) for name, array in shot.passes.items()},
+    )  # fmt: skip
+
+
 def lamps(shot: Shot) -> list[conditions.Lamp]:
     """The scene's own lamps, strongest first, relative to the shot's origin. What is written oddly is left out."""
     found = []
@@ -153,6 +191,35 @@ def sun_facts(shot: Shot) -> tuple[float, float] | None:
     return math.atan2(y, x), math.atan2(z, math.hypot(x, y))
 
 
+def own_light(shot: Shot, look: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The light that the scene itself has, in the look's terms; nothing where it has no sun above the horizon.
+
+    A sun of strength E on a surface of albedo a gives a E / pi, a uniform sky of radiance L gives a L; both by the
+    view's exposure. What the ground throws back is a fifth of what falls on it. A sky that is no plain colour keeps the
+    look's, its light in proportion to the sun's. There is no haze that the scene does not have.
+    """
+    facts, sun = sun_facts(shot), shot.job.scene.get("sun")
+    if facts is None or not isinstance(sun, Mapping):
+        return {}
+    colour, strength = _numbers(sun.get("colour")), sun.get("strength")
+    if colour is None or not isinstance(strength, int | float) or not 0 < strength < BRIGHTEST:
+        return {}
+    stops = shot.job.scene.get("exposure")
+    gain = FILM_GAIN * 2.0 ** (stops if isinstance(stops, int | float) and abs(stops) < 10 else 0.0)
+    direct = torch.from_numpy(colour * strength * gain / math.pi).float()
+    light = {"sun": direct, "height": torch.tensor([facts[1]]), "fog_density": torch.tensor([CLEAR_AIR])}
+    world = shot.job.scene.get("world")
+    above, power = (_numbers(world.get("rgb")), world.get("strength")) if isinstance(world, Mapping) else (None, None)
+    if above is not None and isinstance(power, int | float) and 0 <= power < BRIGHTEST:
+        sky = torch.from_numpy(above * power * gain).float()
+        light |= dict.fromkeys(("sky_light", "zenith", "horizon"), sky)
+        light["ground_light"] = BOUNCE * (sky + direct * math.sin(facts[1]))
+    else:
+        share = (direct.mean() / look["sun"].mean().clamp_min(1e-3)).clamp(0.05, 4)
+        light |= {name: look[name].flatten() * share for name in ("sky_light", "ground_light")}
+    return {name: value.clamp_min(1e-4).view(1, 1, -1, 1, 1) for name, value in light.items()}
+
+
 def azimuth(shot: Shot) -> float:
     """Where the sun stands: the scene's own, else behind the camera to one side, decided by the seed."""
     if facts := sun_facts(shot):
@@ -174,9 +241,9 @@ class Shadows:
 
     def sunlit(self, frame: int) -> Tensor:
         """(H, W) in 0..1."""
-        points, normal = self.shot.points([frame])[0].view(-1, 3), self.shot.normal([frame])[0].reshape(-1, 3)
+        points, normal = self.shot.points([frame])[0].reshape(-1, 3), self.shot.normal([frame])[0].reshape(-1, 3)
         lit = self.still.sunlit(points, normal)
-        moving = self.shot.moving(frame).view(-1)
+        moving = self.shot.moving(frame).reshape(-1)
         if moving.any():
             walking = ShadowMap(self.toward, self.middle, self.shot.scale)
             walking.add(points[moving])
@@ -201,7 +268,10 @@ def shadows(shot: Shot, toward: Tensor, tick: Callable[[], None]) -> Shadows:
     return Shadows(shot, toward, middle, still)
 
 
-def maps(shot: Shot, frames: list[int], shadow: Shadows | None, dtype: torch.dtype, tick: Callable[[], None]) -> Tensor:
+def maps(
+    shot: Shot, frames: list[int], shadow: Shadows | None, paint: Paint | None, dtype: torch.dtype,
+    tick: Callable[[], None],
+) -> Tensor:  # fmt: skip
     """Conditions of some frames, (f, C, H, W), a few at a time so that only the result is large."""
     out = torch.empty(len(frames), conditions.WIDTH, shot.size[1], shot.size[0], dtype=dtype)
     own = lamps(shot)
@@ -218,6 +288,12 @@ def maps(shot: Shot, frames: list[int], shadow: Shadows | None, dtype: torch.dty
             K=shot.K[part], c2w=shot.c2w[part], origin=torch.zeros(3), scale=shot.scale,
             lamps=own, sunlit=lit, dtype=dtype,
         )  # fmt: skip
+        if paint is not None and not paint.empty:
+            index = shot.index(part)
+            conditions.put_paint(
+                out[i : i + CHUNK], paint, anchor=anchor + shot.origin, normal=shot.rest_normal(part), depth=depth,
+                index=index, footprint=anchors.footprint(depth, shot.K[part]), scale=shot.scale,
+            )  # fmt: skip
     return out
 
 

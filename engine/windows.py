@@ -13,6 +13,8 @@ LONGEST = 49  # frames of a window at the default size
 OVERLAP = 9  # frames that two windows of one camera share, at least
 PIXELS = LONGEST * math.prod(job.DEFAULT_SIZE)  # of a window: what bounds memory at larger sizes
 SHORTEST = 13
+MOST_SAMPLED = 640 * 384  # pixels of a frame that is sampled as it is; larger ones are sampled small and enlarged
+SAMPLED = 512 * 288  # about what those are sampled at
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,15 @@ class Window:
     def frames(self) -> list[int]:
         """Shot indices of the padded window."""
         return [min(self.start + i, self.stop - 1) for i in range(self.padded)]
+
+
+def sampled_size(width: int, height: int) -> tuple[int, int]:
+    """At what size a frame is sampled: its own, or about SAMPLED pixels of its shape in whole patches."""
+    if width * height <= MOST_SAMPLED:
+        return width, height
+    factor = math.sqrt(SAMPLED / (width * height))
+    fit = [max(job.PATCH, round(side * factor / job.PATCH) * job.PATCH) for side in (width, height)]
+    return min(fit[0], width), min(fit[1], height)
 
 
 def length(width: int, height: int) -> int:

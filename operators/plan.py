@@ -142,7 +142,8 @@ def _decide(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Decision:
 def _refused(scene: bpy.types.Scene, refusal: str) -> Decision:
     """What is known all the same."""
     settings = scene.shotlock  # type: ignore[attr-defined]
-    shot, size, frames = "", None, ()
+    shot, size = "", None
+    frames: tuple[int, ...] = ()
     with contextlib.suppress(Refusal):
         size = _picture(scene, settings)[1][2:]
     with contextlib.suppress(Refusal):

@@ -21,7 +21,7 @@ import bpy
 ROOT = Path(__file__).resolve().parent.parent
 PROMPTS = {
     "exterior": "golden hour, low warm sun, long soft shadows, clear sky",
-    "interior": "soft overcast morning light, calm and clear",
+    "interior": "soft overcast morning light, clear",
 }
 
 

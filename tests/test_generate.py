@@ -168,3 +168,67 @@ def test_a_model_that_is_not_there_is_refused_by_name(tmp_path):
     job_maker.make_job(tmp_path / "other", **SMALL, model="wan")
     with pytest.raises(job.BadJob, match="'wan' is not installed; expected lite"):
         run(tmp_path / "other")
+
+
+def frames(folder):
+    return np.stack([iio.imread(path) for path in sorted((folder / "frames").iterdir())]).astype(float)
+
+
+def made(folder, **fields):
+    job_maker.make_job(folder, **(SMALL | {"frames": 1, "width": 160, "height": 96} | fields))
+    report, _ = run(folder)
+    return frames(folder), report
+
+
+def test_a_material_in_the_prompt_is_laid_on_what_stands_and_leaves_the_ground(tmp_path):
+    """Bricks redden the box, not the floor under it; the same prompt without a material changes neither."""
+    bare, _ = made(tmp_path / "bare", prompt="at noon")
+    brick, report = made(tmp_path / "brick", prompt="brick walls at noon")
+    j = job.read(tmp_path / "bare")
+    arrays = job.passes(j)
+    side = (np.asarray(arrays["index"][0]) == job_maker.BOX) & (np.abs(np.asarray(arrays["normal"][0])[..., 2]) < 0.3)
+    floor = (np.asarray(arrays["index"][0]) == job_maker.FLOOR) & (np.asarray(arrays["normal"][0])[..., 2] > 0.9)
+    change = np.abs(brick - bare)[0].mean(-1)
+    assert change[side].mean() > 4 * change[floor].mean() and change[side].mean() > 15
+    assert not [w for w in report["warnings"] if "understood" in w]
+
+
+def test_words_that_change_nothing_are_told(tmp_path):
+    _, report = made(tmp_path / "job", prompt="a knight beside the Box at dusk, quetzalcoatl")
+    assert "Not understood, so without effect: knight, quetzalcoatl" in " ".join(report["warnings"])
+
+
+def test_the_scene_s_own_light_counts_where_the_prompt_leaves_it_open(tmp_path):
+    """One stop more exposure is a brighter picture; a prompt that says what light there is overrules the scene."""
+    world = {"rgb": [0.4, 0.5, 0.7], "strength": 0.5}
+    sun = {"direction": list(job_maker.SUN), "colour": [1.0, 0.9, 0.8], "strength": 2.0}
+
+    def mean(name, prompt, exposure):
+        facts = {"sun": sun, "world": world, "exposure": exposure}
+        return made(tmp_path / name, prompt=prompt, scene=facts)[0].mean()
+
+    dark, light = mean("dark", "a box", -1.5), mean("light", "a box", 0.0)
+    assert light > dark + 20
+    assert abs(mean("a", "a box at night", -1.5) - mean("b", "a box at night", 0.0)) < 0.5
+
+
+def test_a_large_job_is_sampled_small_and_ends_at_its_own_size(tmp_path):
+    """Stopped while it writes frames, it goes on to the same bytes."""
+    large = dict(frames=2, width=720, height=432, steps=1, crop=(8, 6, 704, 420))
+    job_maker.make_job(tmp_path / "whole", **large)
+    run(tmp_path / "whole")
+    pictures = frames(tmp_path / "whole")
+    assert pictures.shape == (2, 420, 704, 3)
+    base = np.asarray(job.passes(job.read(tmp_path / "whole"))["base"][0])[6:426, 8:712]
+    edges = [np.abs(np.diff(picture.mean(-1), axis=1)) for picture in (base.astype(float), pictures[0])]
+    strong = edges[0] > 60
+    assert strong.sum() > 100 and edges[1][strong].mean() > 20, "edges are as sharp as the passes', not as an upscale's"
+    job_maker.make_job(tmp_path / "cut", **large)
+
+    def stop() -> bool:
+        return (tmp_path / "cut" / "frames.part" / "000001.png").exists()
+
+    with pytest.raises(job.Cancelled):
+        run(tmp_path / "cut", stop)
+    run(tmp_path / "cut")
+    assert hashes(tmp_path / "cut") == hashes(tmp_path / "whole")

@@ -107,6 +107,7 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, quick):
     half = store.load(tmp_path / "cut", "lite")
     loop.train(tmp_path / "cut", quick, TINY)
     one, two = (run_state.load(tmp_path / name) for name in ("whole", "cut"))
+    assert one is not None and two is not None
     assert one.facts["step"] == two.facts["step"] == 4 and one.facts["data"] == two.facts["data"]
     for group, members in one.groups.items():
         for name, value in members.items():
@@ -115,6 +116,15 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, quick):
     assert any(not torch.equal(end[key], half[key]) for key in end)
     assert all(torch.equal(end[key], value) for key, value in store.load(tmp_path / "whole", "lite").items())
     assert whole
+
+
+def test_a_run_that_was_killed_while_it_saved_goes_on_one_save_back(tmp_path, quick):
+    """New weights beside the state before them: nothing but the last stretch is lost."""
+    loop.train(tmp_path, quick, TINY, limit_steps=2)
+    before = (tmp_path / run_state.NAME).read_bytes()
+    loop.train(tmp_path, quick, TINY, limit_steps=1)
+    (tmp_path / run_state.NAME).write_bytes(before)
+    assert loop.begin(tmp_path, quick, TINY).step == 2
 
 
 def test_a_finished_run_is_left_alone(tmp_path, quick):

@@ -34,6 +34,21 @@ def anchors(depth: Tensor, K: Tensor, c2w: Tensor, index: Tensor | None, object_
     return points
 
 
+def normals(normal: Tensor, index: Tensor, object_index: Tensor, matrix: Tensor, reference: int) -> Tensor:
+    """(F,H,W,3) unit, world -> the same as the surface faced at frame `reference`; what does not move keeps its own."""
+    if len(object_index) == 0:
+        return normal
+    out = normal.clone()
+    turn = torch.linalg.inv(since(matrix, reference)[..., :3, :3]).mT       # normals go by the inverse transpose
+    slots = slot_table(object_index, (matrix != matrix[:, reference:reference + 1]).flatten(1).any(1))
+    for f, normal_f in enumerate(out):
+        slot = slots[index[f].long()]
+        moving = slot >= 0
+        turned = (turn[slot[moving], f] @ wide(normal_f[moving])[..., None])[..., 0]
+        normal_f[moving] = torch.nn.functional.normalize(turned, dim=-1).to(normal.dtype)
+    return out
+
+
 def since(matrix: Tensor, reference: int) -> Tensor:
     """(N,F,4,4) -> (N,F,4,4) float64: world at frame f -> world at frame `reference`, as object n moves.
 

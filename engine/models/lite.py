@@ -62,14 +62,16 @@ class LookNet(nn.Module):
         super().__init__()
         self.text = TextEncoder(width)
         self.mlp = nn.Sequential(
-            nn.Linear(width + conditions.STATISTICS, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.GELU(),
+            nn.Linear(2 * width + conditions.STATISTICS, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.GELU(),
             nn.Linear(width, shading.LOOK_WIDTH),
         )  # fmt: skip
 
     def forward(self, rows: Tensor, statistics: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """rows (B, S, G), statistics (B, 12) -> raw look, text tokens (B, S, D), pooled (B, D), mask (B, S)."""
         tokens, pooled, mask = self.text(rows)
-        return self.mlp(torch.cat([pooled, statistics], 1)), tokens, pooled, mask
+        strongest = tokens.masked_fill(~mask[..., None], -torch.inf).amax(1)  # one word can decide
+        strongest = torch.where(mask.any(1, keepdim=True), strongest, 0)
+        return self.mlp(torch.cat([pooled, statistics, strongest], 1)), tokens, pooled, mask
 
 
 class Lite(nn.Module):

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..conditions import SLICE, distance_from_channel
+from ..geometry import patterns
 from ..geometry.value_noise import value_noise
+from ..prompt.words import COLOUR_WORDS, MATERIALS, STYLES, named
+from . import materials
 
-# the look: name -> (size, kind); log: exp of the raw value, share: sigmoid, free: as it is
+# the look: name -> (size, kind); log: exp of the raw value, share: sigmoid, free: as it is, class: the highest score
 LOOK: dict[str, tuple[int, str]] = {
     "sky_light": (3, "log"),  # light from above
     "ground_light": (3, "log"),  # light from below
@@ -35,10 +39,18 @@ LOOK: dict[str, tuple[int, str]] = {
     "contrast": (1, "free"),  # log of the exponent of the tone curve
     "saturation": (1, "free"),  # 0 keeps, -1 is grey
     "tint": (3, "free"),  # log gain of the finished picture
+    # which of materials.py the prompt asks for; a class: as many scores as there are rows
+    "material": (len(materials.MATERIALS), "class"),
+    "dye": (len(materials.DYES), "class"),
+    "hand": (len(materials.HANDS), "class"),
 }
+CLASSES = ("material", "dye", "hand")
+DRAWN = ("posterise", "watercolour", "pencil", "outline")
 LOOK_WIDTH = sum(size for size, _ in LOOK.values())
 SNOW = (0.88, 0.90, 0.95)
 
+LEVELS = 5  # of a posterised picture
+GLOW = 4.0  # radiance of joints that glow, over their colour
 NO_CLOUD_BELOW = 0.02  # of the ray's height
 NIGHT = 0.06  # zenith below which stars show
 CLOUD_SIZES = (1.2, 3.7)
@@ -58,9 +70,35 @@ def unpack(raw: Tensor) -> Look:
         elif kind == "share":
             value = value.sigmoid()
         look[name] = value[:, None, :, None, None]
+    rows = (look.pop(name).flatten(1).argmax(1) for name in CLASSES)
+    look |= {name: value[:, None, :, None, None] for name, value in materials.numbers(*rows).items()}
     look["contrast"] = look["contrast"].clamp(-1, 1)
     look["saturation"] = look["saturation"].clamp(-1, 1)
     return look
+
+
+def paint(look: Look) -> patterns.Paint:
+    """What patterns.py has to draw for the look of one clip."""
+    one = {name: value[0].flatten().tolist() for name, value in look.items()}
+    by_hand = any(one[name][0] > 0 for name in DRAWN)
+    return patterns.Paint(tuple(one["pattern"]), one["on_up"][0], one["on_side"][0], one["paint"][0], by_hand)
+
+
+def only_named(raw: Tensor, prompt: str) -> Tensor:
+    """Raw numbers (1, LOOK_WIDTH) with a material, a dye or a hand only where a word of the prompt can mean it.
+
+    What the prompt names is known; the network decides among that, and whether it is meant (a red coat is no red wall).
+    """
+    out, start = raw.clone(), 0
+    tables = {"material": MATERIALS, "dye": COLOUR_WORDS, "hand": STYLES}
+    rows = {"material": list(materials.MATERIALS), "dye": list(materials.DYES), "hand": list(materials.HANDS)}
+    for name, (size, kind) in LOOK.items():
+        if kind == "class":
+            may = named(prompt, tables[name])
+            barred = [i for i, row in enumerate(rows[name]) if row != "none" and row not in may]
+            out[:, [start + i for i in barred]] = -torch.inf
+        start += size
+    return out
 
 
 def with_sky(look: Look, cloud_seed: Tensor) -> Look:
@@ -126,6 +164,38 @@ def _shares(facts: dict[str, Tensor], look: Look, drift: Tensor) -> tuple[Tensor
     return snow, torch.maximum(mirror, puddle) * (1 - snow)
 
 
+def painted(albedo: Tensor, facts: dict[str, Tensor], look: Look, pane: Tensor) -> tuple[Tensor, Tensor]:
+    """Albedo under the prompt's material, and its share of each pixel. Panes and metals of the scene show through."""
+    cover = look["paint"] * facts["cover"] * (1 - 0.85 * facts["gloss"]) * (1 - 0.85 * pane.clamp(0, 1))
+    tone, line = facts["tone"], facts["line"]
+    material = look["paint_colour"] * (1 + 0.55 * tone).clamp_min(0.15)
+    material = material + line * (look["joint_colour"] - material)
+    return albedo + cover * (material.clamp(0, 0.95) - albedo), cover
+
+
+def drawn(picture: Tensor, maps: Tensor, look: Look) -> Tensor:
+    """The finished picture (B, F, 3, H, W) in -1..1 as a hand would draw it: flat tones, washes, strokes, outlines."""
+    if all(float(look[name].detach().max()) <= 0 for name in DRAWN):
+        return picture
+    stroke, pigment, line = (maps[:, :, SLICE[name]].float() for name in ("stroke", "pigment", "outline"))
+    c = (picture + 1) / 2
+    value = c.amax(2, keepdim=True).clamp(1e-3, 1)
+    flat = (value * LEVELS + 0.35).floor().clamp_min(0.4) / LEVELS
+    c = c * (1 + look["posterise"] * (flat / value - 1))
+    wash = 1 - (1 - c.clamp(0, 1)) ** 1.1 * (0.6 + 0.55 * pigment)
+    c = c + look["watercolour"] * (wash - line * 0.22 * pigment - c)
+    ink, paper = look["ink"], look["paper"]
+    grey = c.mean(2, keepdim=True).clamp(0, 1)
+    chalk = paper.mean(2, keepdim=True) < ink.mean(2, keepdim=True)  # draws the light
+    tonal = torch.where(chalk, grey, 1 - grey)
+    mark = ((tonal * 1.15 - stroke) * 4).clamp(0, 1) * (0.35 + 0.5 * tonal)
+    c = c + look["pencil"] * (paper + (ink - paper) * mark - c)
+    halo = functional.avg_pool2d(line.flatten(0, 1), 9, 1, 4, count_include_pad=False).unflatten(0, line.shape[:2])
+    bright = ((ink.mean(2, keepdim=True) - 0.5) * 2).clamp(0, 1) * (1 - look["pencil"])
+    c = c + look["outline"] * line * (ink - c) + look["outline"] * bright * halo * ink * 0.8
+    return 2 * c - 1
+
+
 def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[str, Tensor]) -> Tensor:
     """Conditions (B, F, C, H, W), base colour (B, F, 3, H, W) sRGB -> picture (B, F, 3, H, W) in -1..1.
 
@@ -134,13 +204,16 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     """
     facts = {
         name: maps[:, :, SLICE[name]].float()
-        for name in ("distance", "sky", "ray", "normal", "gloss", "emission", "sunlit", "lamps")
-    }
+        for name in ("distance", "sky", "ray", "normal", "gloss", "emission", "sunlit", "lamps",
+                     "tone", "line", "cover")
+    }  # fmt: skip
     sun = sun_direction(look["height"], azimuth)
     normal, ray = facts["normal"], facts["ray"]
     up = normal[:, :, 2:3]
+    albedo, cover = painted(to_linear(base), facts, look, fields["pane"])
+    facts["gloss"] = facts["gloss"] + cover * (look["paint_gloss"] - facts["gloss"])
     snow, mirror = _shares(facts, look, fields["drift"])
-    albedo = to_linear(base) * (1 - 0.35 * look["wet"])
+    albedo = albedo * (1 - 0.35 * look["wet"])
     albedo = albedo + snow * (torch.tensor(SNOW, device=maps.device).view(3, 1, 1) - albedo)
     sunlight = look["sun"] * (normal * sun).sum(2, keepdim=True).clamp_min(0) * facts["sunlit"]
     daylight = look["sky_light"] * (0.5 + 0.5 * up) + look["ground_light"] * (0.5 - 0.5 * up)
@@ -151,9 +224,10 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     colour = (
         colour + fields["pane"] * look["lit"] * look["window"] + (0.3 + look["lamp"]) * (facts["emission"].exp() - 1)
     )
+    colour = colour + cover * look["paint_glow"] * facts["line"] * look["joint_colour"] * GLOW
     fog = 1 - torch.exp(-look["fog_density"] * distance_from_channel(facts["distance"]))
     colour = colour + fog * (look["fog"] - colour)
     clear = sky(ray, sun, look)
     if (facts["sky"] > 0.5).any():  # indoors nobody pays for clouds
         clear = clear * (clouds(ray, look) + fields["cloud"]).exp()
-    return tone(torch.where(facts["sky"] > 0.5, clear, colour), look)
+    return drawn(tone(torch.where(facts["sky"] > 0.5, clear, colour), look), maps, look)

@@ -6,24 +6,16 @@ No vocabulary file. Knows nothing of pictures.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 import zlib
 
 import torch
 from torch import Tensor, nn
 
+from ..prompt.words import words
+
 WORDS, GROUPS = 4096, 8192  # rows of the two tables; row 0 is padding
 LENGTH = 32  # words of a prompt that are read; row of zeros beyond
 GROUPS_PER_WORD = 12
-STOP = frozenset("a an the of in on at with and to is are by for from into its it this that".split())
-
-
-def words(prompt: str) -> list[str]:
-    """Lower-case words without accents and without little words; at most LENGTH."""
-    plain = unicodedata.normalize("NFKD", prompt.lower())
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    return [w for w in re.findall(r"[\w&']+", plain) if w not in STOP][:LENGTH]
 
 
 def _row(text: str, rows: int) -> int:
@@ -41,7 +33,7 @@ def encode(prompts: list[str]) -> Tensor:
     """Prompts -> (B, LENGTH, 1 + GROUPS_PER_WORD) int64 rows: the word's, then its letter groups'; 0 is nothing."""
     rows = torch.zeros(len(prompts), LENGTH, 1 + GROUPS_PER_WORD, dtype=torch.long)
     for b, prompt in enumerate(prompts):
-        for i, word in enumerate(words(prompt)):
+        for i, word in enumerate(words(prompt)[:LENGTH]):
             values = [_row(word, WORDS), *_groups(word)]
             rows[b, i, : len(values)] = torch.tensor(values)
     return rows
@@ -66,7 +58,7 @@ class TextEncoder(nn.Module):
         mask = rows[..., 0] > 0
         groups = rows[..., 1:]
         count = (groups > 0).sum(-1, keepdim=True).clamp_min(1)
-        x = self.project(self.word(rows[..., 0]) + self.group(groups).sum(-2) / count) + self.order
+        x = self.project(self.word(rows[..., 0]) + self.group(groups).sum(-2) / count) + self.order[: rows.shape[1]]
         blocked = ~mask
         blocked = blocked & mask.any(1, keepdim=True)  # an all-blocked row would be NaN
         x = self.norm(self.mix(x, src_key_padding_mask=blocked)) * mask[..., None]

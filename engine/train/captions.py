@@ -11,83 +11,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..models import materials
 from ..models.shading import LOOK
-
-TIMES = {
-    "noon": ["at noon", "on a bright sunny day", "in clear daylight", "midday sun", "sunny", "in bright sunshine", "daytime", "under a blue sky", "morning light"],
-    "sunset": ["at sunset", "at golden hour", "with a warm low sun", "in the golden evening light", "sundown", "late afternoon sun", "sunset glow", "warm evening"],
-    "night": ["at night", "under the stars", "in the dark of night", "midnight", "moonlit", "by moonlight", "night time", "nocturnal", "after dark"],
-    "dawn": ["at dawn", "in the pink early morning", "at sunrise", "daybreak", "first light", "early morning"],
-    "dusk": ["at dusk", "in the blue hour", "twilight", "at nightfall", "after sunset"],
-    "overcast": ["under an overcast sky", "on a grey cloudy day", "cloudy", "gloomy", "dull grey light", "flat soft light", "overcast"],
-}  # fmt: skip
-WEATHERS = {
-    "clear": ["", "clear weather", "clear sky"],
-    "fog": ["in thick fog", "with morning mist", "foggy", "misty", "hazy", "shrouded in mist", "fog"],
-    "storm": ["in a storm", "with dark storm clouds", "thunderstorm", "stormy", "tempest", "dramatic storm"],
-    "rain": ["in the rain", "rainy", "heavy rain", "wet streets", "after the rain", "drizzle", "soaked by rain"],
-    "snow": [
-        "covered in snow",
-        "after a snowfall",
-        "in winter snow",
-        "snowy",
-        "winter",
-        "deep snow",
-        "frosty winter",
-        "blizzard",
-    ],
-}
-PLACES = {
-    "street": [
-        "a city street",
-        "tall buildings downtown",
-        "an urban avenue",
-        "a town street",
-        "city",
-        "an alley of houses",
-    ],
-    "village": ["a village", "small houses", "a hamlet square", "cottages", "a rural village", "houses"],
-    "desert": ["a desert with dunes", "sand dunes and ruins", "desert", "an arid plain"],
-    "forest": ["a forest", "pine trees in the woods", "woodland", "trees", "a park with trees"],
-    "mountains": ["mountains", "a rocky mountain valley", "an alpine valley", "hills"],
-    "harbour": ["a harbour", "a lake shore", "water and quays", "by the sea", "a canal"],
-    "room": ["a room", "a living room", "an interior", "indoors", "a kitchen", "a hall", "an apartment"],
-    "blocks": ["abstract blocks", "simple shapes", "a still life", "cubes and spheres", "a stage set"],
-}
-MATERIALS = {
-    "brick": ["red brick", "brick", "brickwork"],
-    "plaster": ["white plaster", "plastered", "whitewashed", "stucco"],
-    "stone": ["grey stone", "stone", "rough stone", "granite"],
-    "wood": ["wooden", "timber", "oak wood", "planks"],
-    "glass": ["blue glass", "glass", "steel and glass"],
-    "paint": ["painted", "colourful painted", "brightly painted"],
-}
-LIGHTS = {
-    "none": [""],
-    "windows": ["with lit windows", "with glowing windows", "lights in the windows", "illuminated windows"],
-    "lanterns": [
-        "with festival lights",
-        "with coloured lanterns",
-        "with street lamps",
-        "lamps glowing",
-        "festival",
-        "lantern light",
-    ],
-}
-STYLES = {
-    "none": [""],
-    "black and white": ["black and white", "monochrome", "greyscale", "black-and-white photograph"],
-    "sepia": ["sepia", "old sepia photograph", "antique photograph", "vintage brown"],
-    "noir": ["film noir", "noir", "high contrast black and white"],
-    "vivid": ["vivid colours", "saturated", "colourful", "vibrant"],
-    "pastel": ["pastel", "soft pastel colours", "faded", "washed out", "muted colours"],
-    "warm": ["warm tones", "warm colours", "cosy"],
-    "cold": ["cold tones", "cold blue tones", "icy", "bleak"],
-    "dark": ["dark and moody", "low key", "dim", "moody"],
-    "bright": ["high key", "bright and airy", "airy"],
-}
-FILLERS = ["", "", "", "cinematic", "a photo of", "35mm film still of", "wide shot of", "beautiful", "highly detailed", "an establishing shot of", "realistic", "4k", "a film about", "aerial view of", "slow dolly through"]  # fmt: skip
-COLOURS = {"red": (0.7, 0.06, 0.05), "blue": (0.07, 0.14, 0.6), "yellow": (0.85, 0.65, 0.08), "green": (0.1, 0.45, 0.12), "white": (0.85, 0.85, 0.85), "orange": (0.8, 0.3, 0.05)}  # fmt: skip
+from ..prompt.words import (
+    COLOUR_WORDS,
+    COLOURS,
+    FIGURES,
+    FILLERS,
+    LIGHTS,
+    MADE_OF,
+    MATERIALS,
+    PLACES,
+    STYLES,
+    TIMES,
+    WEATHERS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,7 +33,9 @@ class Brief:
     time: str = "noon"
     weather: str = "clear"
     place: str = "village"
-    material: str = "plaster"
+    material: str = "plaster"  # of the scene itself, never said
+    paint: str = ""  # the material that the words ask for
+    paint_colour: str = ""
     lights: str = "none"
     style: str = "none"
     figure: str = ""  # colour of a walking figure's coat
@@ -105,37 +45,82 @@ def _pick(rng: np.random.Generator, options: list[str]) -> str:
     return options[rng.integers(len(options))]
 
 
+STRANGE = (  # words that say nothing about light or material: the look has to stay as it is
+    "calm quiet lonely epic mysterious gentle slow fast strange hidden forgotten magical peaceful busy crowded empty elegant "
+    "knight dragon castle church bakery market bridge tower train car truck bicycle horse dog cat bird wolf fish robot alien "
+    "spaceship soldier child children woman man girl boy king queen wizard dancer musician crowd traveller driver pilot "
+    "chair table lamp bookshelf sofa clock piano guitar violin painting mirror carpet curtain vase flower rose tulip apple "
+    "bread coffee tea cup bottle plate book letter map key door gate fence wall roof chimney balcony staircase fountain "
+    "statue bench path square corner courtyard station airport shop restaurant school library museum hospital factory mill "
+    "lighthouse island ship sail anchor rope crate barrel wheel engine machine pipe wire antenna satellite planet comet "
+    "walking running riding flying waiting standing sitting dancing fighting sleeping looking turning floating falling "
+    "medieval victorian futuristic ancient modern baroque gothic japanese italian french nordic african tropical western "
+    "story drama comedy adventure journey dream memory secret hope fear love war peace home world kingdom empire city's "
+    "detailed sharp focus depth composition perspective symmetrical minimal dramatic realistic cinematic award winning "
+    "octane unreal render artstation trending 8k hdr high resolution professional photography masterful intricate "
+    "tiny huge enormous little great long short wide narrow round square curved broken repaired abandoned occupied "
+    "ball globe plant pot pillow shelf armchair hydrant signpost cart wagon lantern-bearer well harp drum flag banner".split()
+)
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def _strange(rng: np.random.Generator) -> str:
+    """A word that decides nothing; one in five was never written before."""
+    if rng.random() < 0.8:
+        return _pick(rng, list(STRANGE))
+    return "".join(rng.choice(list(LETTERS), int(rng.integers(3, 10))))
+
+
+OWN_MATERIALS = ("brick", "plaster", "stone", "wood", "glass", "paint")  # that the scene maker builds with
+
+
 def draw(rng: np.random.Generator, balanced: bool = False, **fixed: str) -> Brief:
     """A brief with balanced rarities: nights, storms and lights are as common as noon. `balanced`: styles too."""
-    plain = 0.4 if balanced else 0.64
+    plain, bare = (0.4, 0.5) if balanced else (0.62, 0.62)
     values = dict(
-        time=str(rng.choice(list(TIMES), p=[0.24, 0.18, 0.22, 0.11, 0.1, 0.15])),
+        time=str(rng.choice(list(TIMES), p=[0.3, 0.17, 0.2, 0.1, 0.1, 0.13])),
         weather=str(rng.choice(list(WEATHERS), p=[0.48, 0.13, 0.12, 0.1, 0.17])),
         place=_pick(rng, list(PLACES)),
-        material=_pick(rng, list(MATERIALS)),
+        material=_pick(rng, list(OWN_MATERIALS)),
+        paint="" if rng.random() < bare else _pick(rng, list(MATERIALS)),
         lights=str(rng.choice(list(LIGHTS), p=[0.5, 0.25, 0.25])),
-        style=str(rng.choice(list(STYLES), p=[plain] + [(1 - plain) / 9] * 9)),
+        style=str(rng.choice(list(STYLES), p=[plain] + [(1 - plain) / (len(STYLES) - 1)] * (len(STYLES) - 1))),
         figure=_pick(rng, list(COLOURS)) if rng.random() < 0.5 else "",
     )
+    coloured = values["paint"] and rng.random() < (1.0 if values["paint"] == "paint" else 0.45)
+    values["paint_colour"] = _pick(rng, list(COLOURS)) if coloured else ""
     return Brief(**{**values, **fixed})
 
 
 def caption(brief: Brief, rng: np.random.Generator) -> str:
-    """Words for a brief; noon, clear and the place are often left out, order is free."""
-    said = [_pick(rng, PLACES[brief.place])] if rng.random() < 0.8 else []
-    if rng.random() < 0.6:
-        said.append(_pick(rng, MATERIALS[brief.material]) + _pick(rng, [" walls", " buildings", "", " houses"]))
-    if brief.time != "noon" or rng.random() < 0.5:
+    """Words for a brief, in any order; noon, clear and the place are often left out. A third say only what is special."""
+    terse = rng.random() < 0.35
+    said = [_pick(rng, PLACES[brief.place])] if rng.random() < (0.3 if terse else 0.7) else []
+    if brief.paint:
+        said.append(_pick(rng, ["{}"] if terse else MADE_OF).format(_material_words(brief, rng)))
+    if brief.time != "noon" or rng.random() < (0.1 if terse else 0.5):
         said.append(_pick(rng, TIMES[brief.time]))
     said += [_pick(rng, WEATHERS[brief.weather]), _pick(rng, LIGHTS[brief.lights]), _pick(rng, STYLES[brief.style])]
-    if brief.figure and rng.random() < 0.7:
-        said.append(f"a person in a {brief.figure} coat walking")
+    if brief.figure and rng.random() < (0.1 if terse else 0.4):
+        said.append(_pick(rng, FIGURES).format(_pick(rng, COLOUR_WORDS[brief.figure])))
     said = [s for s in said if s]
+    for _ in range(int(rng.integers(1, 5)) if rng.random() < 0.5 else 0):
+        said.insert(int(rng.integers(len(said) + 1)), _strange(rng))
     if rng.random() < 0.5:
         rng.shuffle(said)
     text = (", " if rng.random() < 0.6 else " ").join(said)
-    return f"{_pick(rng, FILLERS)} {text}".strip()
+    return text if terse else f"{_pick(rng, FILLERS)} {text}".strip()
 
+
+def _material_words(brief: Brief, rng: np.random.Generator) -> str:
+    named = _pick(rng, MATERIALS[brief.paint])
+    if not brief.paint_colour:
+        return named
+    own = [w for w in MATERIALS[brief.paint] if not any(c in w for c in COLOUR_WORDS)]
+    return f"{_pick(rng, COLOUR_WORDS[brief.paint_colour])} {_pick(rng, own)}"
+
+
+SURE = 5.0  # score of the right class
 
 # zenith, horizon, sun colour, height of the sun, exposure
 LIGHT = {
@@ -150,8 +135,19 @@ STYLE_GRADES = {  # contrast (log), saturation, tint (log, rgb)
     "none": (0, 0, (0, 0, 0)), "black and white": (0.1, -1, (0, 0, 0)), "sepia": (0, -1, (0.08, -0.06, -0.3)),
     "noir": (0.5, -1, (-0.15, -0.15, -0.15)), "vivid": (0.15, 0.5, (0, 0, 0)), "pastel": (-0.4, -0.35, (0.1, 0.1, 0.1)),
     "warm": (0, 0, (0.12, 0.0, -0.18)), "cold": (0, -0.2, (-0.2, -0.03, 0.1)), "dark": (0.15, -0.1, (-0.4, -0.4, -0.38)),
-    "bright": (-0.15, 0, (0.1, 0.1, 0.1)),
+    "bright": (-0.15, 0, (0.1, 0.1, 0.1)), "watercolour": (-0.15, 0.1, (0.08, 0.07, 0.05)), "pencil": (0.1, -0.3, (0, 0, 0)),
+    "cartoon": (0.1, 0.35, (0.03, 0.03, 0.03)), "blueprint": (0, -0.5, (0, 0, 0)), "neon": (0.25, 0.35, (-0.5, -0.6, -0.3)),
 }  # fmt: skip
+
+
+def _asked(brief: Brief) -> dict[str, np.ndarray]:
+    """Which material, dye and hand the brief asks for, as scores."""
+    said = {"material": brief.paint, "dye": brief.paint_colour, "hand": brief.style}
+    tables = {"material": list(materials.MATERIALS), "dye": list(materials.DYES), "hand": list(materials.HANDS)}
+    return {
+        kind: np.array([SURE * float(name == (said[kind] if said[kind] in rows else "none")) for name in rows])
+        for kind, rows in tables.items()
+    }
 
 
 def _weathered(
@@ -203,7 +199,7 @@ def look(brief: Brief, rng: np.random.Generator) -> dict[str, np.ndarray]:
         "height": np.array([rng.uniform(*height)]), "snow": np.array([w["snow"]]), "wet": np.array([w["wet"]]),
         "glow": np.array([w["glow"]]), "lit": np.array([lit]), "cloud": np.array([w["cloud"]]),
         "contrast": np.array([contrast + rng.normal(0, 0.05)]), "saturation": np.array([max(-1, saturation + rng.normal(0, 0.03))]),
-        "tint": np.array(tint) + rng.normal(0, 0.02, 3),
+        "tint": np.array(tint) + rng.normal(0, 0.02, 3), **_asked(brief),
     }  # fmt: skip
 
 

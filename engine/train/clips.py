@@ -47,7 +47,7 @@ class Clip:
     rows: Tensor  # (S, G)
 
 
-def _occlusion(p: scenes.Passes, room: bool) -> Tensor:
+def occlusion(p: scenes.Passes, room: bool) -> Tensor:
     """Cheap darkening near the ground and in corners, (F, H, W)."""
     height = p.point[..., 2].clamp(0, 2) / 2
     wall = p.normal[..., 2].abs() < 0.6
@@ -69,10 +69,14 @@ def render(brief: captions.Brief, frames: int, height: int, width: int, rng: np.
     common: dict[str, Any] = dict(depth=p.depth, normal=p.normal, gloss=p.gloss, emission=p.emission, anchor=p.anchor, K=p.K, c2w=p.c2w,
                   origin=p.c2w[0, :3, 3].float(), scale=scale, lamps=scene.lamps)  # fmt: skip
     maps = conditions.maps(base=p.base, sunlit=lit if rng.random() < 0.7 else None, **common)
+    footprint = anchors.footprint(p.depth, p.K)
+    paint = shading.paint(look)
+    conditions.put_paint(maps, paint, anchor=p.anchor, normal=p.normal, footprint=footprint, depth=p.depth,
+                         index=p.index, scale=scale)  # fmt: skip
     truth = maps.clone()
     truth[:, SLICE["sunlit"]] = lit[:, None]
     room = brief.place == "room"
-    occluded = (p.base * _occlusion(p, room)[..., None] ** (1 / 2.2)).permute(0, 3, 1, 2)
+    occluded = (p.base * occlusion(p, room)[..., None] ** (1 / 2.2)).permute(0, 3, 1, 2)
     ray = maps[:, SLICE["ray"]].permute(0, 2, 3, 1)
     drift = 0.6 * (value_noise(p.anchor * 1.1)[0] - 0.4)[:, None]
     glow = (p.pane & (p.chance < float(values["lit"][0])))[:, None] * (0.4 + 0.9 * p.chance[:, None])
@@ -87,6 +91,6 @@ def render(brief: captions.Brief, frames: int, height: int, width: int, rng: np.
     known_height = float(values["height"][0]) if rng.random() < 0.3 else None
     words = captions.caption(brief, rng)
     return Clip(
-        picture, maps, p.depth, p.anchor, anchors.footprint(p.depth, p.K), ray, p.normal, p.index, *scenes.motion(scene, frames), p.K, p.c2w, p.pane[:, None].float(), raw,
+        picture, maps, p.depth, p.anchor, footprint, ray, p.normal, p.index, *scenes.motion(scene, frames), p.K, p.c2w, p.pane[:, None].float(), raw,
         conditions.statistics(maps, known_height, bool(scene.lamps)), azimuth, seed, brief.place, words, text.encode([words])[0],
     )  # fmt: skip

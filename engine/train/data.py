@@ -117,7 +117,9 @@ class Data:
             said.append(captions.caption(brief, self.rng))
             statistics.append(facts)
             looks.append(torch.from_numpy(captions.raw(captions.look(brief, self.rng))))
-        return text.encode(said), torch.stack(statistics), torch.stack(looks)
+        encoded = text.encode(said)
+        longest = int((encoded[..., 0] > 0).sum(1).max())
+        return encoded[:, :longest], torch.stack(statistics), torch.stack(looks)
 
     # A run that was cut off
 

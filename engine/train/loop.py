@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import secrets
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
@@ -73,6 +74,7 @@ class Run:
     data: Data
     step: int = 0
     seconds: float = 0.0  # of training, in all sittings
+    name: str = field(default_factory=lambda: secrets.token_hex(8))  # weights and state of one run know each other by it
 
     @property
     def share(self) -> float:
@@ -83,11 +85,24 @@ class Run:
 
 # a grade's numbers are small and its words rare: without weight they are learnt last
 WEIGHTS = {"saturation": 8.0, "contrast": 5.0, "tint": 5.0, "height": 3.0}
-LOOK_WEIGHT = torch.cat([torch.full((size,), WEIGHTS.get(name, 1.0)) for name, (size, _) in shading.LOOK.items()])
+SIZES = [size for size, _ in shading.LOOK.values()]
+NUMBERS = sum(size for size, kind in shading.LOOK.values() if kind != "class")
+CLASS_WEIGHT = 3.0
 
 
 def look_loss(raw: Tensor, target: Tensor) -> Tensor:
-    return (F.smooth_l1_loss(raw, target, beta=0.3, reduction="none") * LOOK_WEIGHT).mean()
+    """How far the numbers are off, and cross-entropy for what is one of several. A dye counts where there is a material."""
+    parts, total = dict(zip(shading.LOOK, raw.split(SIZES, 1))), raw.new_zeros(())
+    wanted = dict(zip(shading.LOOK, target.split(SIZES, 1)))
+    for name, (_, kind) in shading.LOOK.items():
+        if kind == "class":
+            right = F.cross_entropy(parts[name], wanted[name].argmax(1), reduction="none")
+            counts = wanted["material"].argmax(1) > 0 if name == "dye" else torch.ones_like(right, dtype=torch.bool)
+            total = total + CLASS_WEIGHT * (right * counts).sum() / counts.sum().clamp_min(1)
+        else:
+            off = F.smooth_l1_loss(parts[name], wanted[name], beta=0.3, reduction="none").sum(1).mean()
+            total = total + WEIGHTS.get(name, 1.0) * off
+    return total / NUMBERS
 
 
 def losses(model: Lite, batch: Batch, t: Tensor, frames: list[int], teach: Tensor) -> dict[str, Tensor]:
@@ -130,11 +145,32 @@ def rate(recipe: Recipe, step: int, share: float) -> float:
 
 
 def start(folder: Path, config: LiteConfig) -> Lite:
-    """A fresh model, or the one whose weights lie in the folder."""
+    """A fresh model, or the one whose weights lie in the folder, grown where it was made for fewer conditions."""
     model = Lite(config)
+    centre(model)
     if store.shards(folder, "lite"):
-        store.fill(model, store.load(folder, "lite"), "lite")
-        return model
+        kept, wanted = store.load(folder, "lite"), model.state_dict()
+        store.fill(model, {**kept, **{k: grown(kept[k], v) for k, v in wanted.items() if k in kept}}, "lite")
+    return model
+
+
+def grown(old: Tensor, new: Tensor) -> Tensor:
+    """Weights of an older model in the shape of this one, which has more channels at the end of a side.
+
+    More inputs are read with zeros, more outputs start as the fresh model's. What is smaller or cut otherwise is refused
+    by `store.fill`, which sees its old shape.
+    """
+    if old.shape == new.shape or old.dim() != new.dim() or any(o > n for o, n in zip(old.shape, new.shape, strict=True)):
+        return old
+    out = new.clone()
+    if old.dim() > 1:
+        out[:, old.shape[1] :] = 0
+    out[tuple(slice(0, n) for n in old.shape)] = old
+    return out
+
+
+def centre(model: Lite) -> None:
+    """A fresh model's look starts at the average film."""
     middle = np.mean(
         [
             captions.raw(captions.look(captions.draw(np.random.default_rng(i)), np.random.default_rng(i)))
@@ -142,12 +178,11 @@ def start(folder: Path, config: LiteConfig) -> Lite:
         ],
         0,
     )
-    with torch.no_grad():  # the look starts at the average film
+    with torch.no_grad():
         last = model.look.mlp[-1]
         assert isinstance(last, torch.nn.Linear)
         last.weight.mul_(0.2)
         last.bias.copy_(torch.from_numpy(middle))
-    return model
 
 
 @torch.no_grad()
@@ -167,9 +202,9 @@ def begin(folder: Path, recipe: Recipe, config: LiteConfig) -> Run:
     average = {key: value.clone() for key, value in model.state_dict().items()}
     run = Run(folder, recipe, model, average, optimiser, Data(recipe.seed, recipe.drops))
     kept = run_state.load(folder)
-    if kept is not None and kept.facts["weights"] == store.fingerprint(folder, "lite"):
+    if kept is not None and kept.facts["run"] == store.config(folder, "lite")["trained"].get("run"):
         resume(run, kept)
-    else:  # a state of other weights says nothing about these
+    else:  # a state of another run says nothing about these weights
         run.data.fill(STAGES[0][1][0], FIRST_POOL)
     return run
 
@@ -180,7 +215,7 @@ def resume(run: Run, kept: run_state.RunState) -> None:
     run.average = dict(kept.groups["average"])
     run_state.restore_moments(run.optimiser, run.model, kept.groups, kept.facts["updates"])
     run.data.restore(kept.facts["data"], kept.groups["bank"])
-    run.step, run.seconds = kept.facts["step"], kept.facts["seconds"]
+    run.name, run.step, run.seconds = kept.facts["run"], kept.facts["step"], kept.facts["seconds"]
     torch.set_rng_state(kept.groups["random"]["torch"])
     print(f"goes on at step {run.step}, after {run.seconds / 60:.1f} minutes of training", flush=True)
 
@@ -267,7 +302,8 @@ def log(run: Run, recent: deque[dict[str, float]]) -> None:
 
 def checkpoint(run: Run, final: bool = False) -> None:
     """Averaged weights, the state of the run, and at times a sheet of held-out pictures."""
-    facts = {**run.model.metadata(), "trained": {**asdict(run.recipe), "steps": run.step, "seconds": round(run.seconds)}}
+    done = {"run": run.name, "steps": run.step, "seconds": round(run.seconds)}
+    facts = {**run.model.metadata(), "trained": {**asdict(run.recipe), **done}}
     store.save(run.folder, "lite", run.average, facts)
     keep(run)
     if not final and run.step % SHEET_EVERY_STEPS > SHEET_EVERY_STEPS // 3:
@@ -278,9 +314,9 @@ def checkpoint(run: Run, final: bool = False) -> None:
 
 
 def keep(run: Run) -> None:
-    """The state that these weights lack. It names them, so that it is never mixed with others."""
+    """The state that the weights lack. Killed between the two, the run goes on from the state, one save back."""
     facts = {
-        "step": run.step, "seconds": run.seconds, "weights": store.fingerprint(run.folder, "lite"),
+        "run": run.name, "step": run.step, "seconds": run.seconds,
         "data": run.data.facts(), "updates": run_state.steps_of(run.optimiser, run.model),
     }  # fmt: skip
     groups = {

@@ -8,6 +8,7 @@ Shapes: F frames, R = H x W rays.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -370,9 +371,9 @@ def _camera(rng: Rng, scene: Scene, frames: int, room: bool) -> None:
     scene.c2w[:, :3, 3] = path
 
 
-def build(brief: Brief, frames: int, rng: Rng) -> Scene:
-    """A scene for a brief, with its camera."""
-    scene = PLACE_MAKERS[brief.place](rng, brief)
+def build(brief: Brief, frames: int, rng: Rng, make: Callable[[Rng, Brief], Scene] | None = None) -> Scene:
+    """A scene for a brief, with its camera; `make` builds another kind than the brief's place."""
+    scene = (make or PLACE_MAKERS[brief.place])(rng, brief)
     room = brief.place == "room"
     scene.seed = float(rng.uniform(0, 100))
     if brief.figure:

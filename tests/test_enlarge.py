@@ -1,0 +1,111 @@
+"""From the sampled size to the passes' size: sharper than upscaling, exact where nothing was added."""
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from engine import enlarge, windows
+from engine.geometry.reproject import reproject
+from engine.models import shading
+from engine.shot import maps, open_shot, shadows, thinned
+from engine.train import jobs
+from engine.train.captions import Brief
+
+_spec = importlib.util.spec_from_file_location("job_maker", Path(__file__).parent / "support" / "job_maker.py")
+job_maker = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(job_maker)
+
+SMALL, LARGE = (160, 96), (640, 384)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """A colonnade as sampled and as captured: maps and objects of both, the look, the sun."""
+    folder = tmp_path_factory.mktemp("large")
+    case = jobs.Case("large", Brief(place="street"), (1, LARGE[1], LARGE[0]), 77, "colonnade")
+    shot = open_shot(jobs.write(folder, case))
+    small = thinned(shot, SMALL)
+    look, angle = jobs.look(case), torch.full((1, 1, 1, 1, 1), jobs.AZIMUTH)
+    toward = shading.sun_direction(look["height"], angle).flatten()
+    shadow = shadows(shot, toward, lambda: None)
+    both = []
+    for s in (small, shot):
+        both += maps(s, [0], dataclasses.replace(shadow, shot=s), None, torch.float32, lambda: None)
+    index = [s.index([0])[0] for s in (small, shot)]
+    return both, index, look, angle
+
+
+def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(-10 * torch.log10((((a - b) / 2) ** 2).mean()))
+
+
+def bicubic(picture: torch.Tensor) -> torch.Tensor:
+    grown = cv2.resize(picture.permute(1, 2, 0).numpy(), LARGE, interpolation=cv2.INTER_CUBIC)
+    return torch.from_numpy(grown).permute(2, 0, 1).clamp(-1, 1)
+
+
+def haze(maps: torch.Tensor) -> torch.Tensor:
+    """Something that a model might add: light that falls off across the world, another on every side of things."""
+    normal, ray = maps[enlarge.SLICE["normal"]], maps[enlarge.SLICE["ray"]]
+    return 0.25 * normal[:1] + 0.2 * torch.sin(4 * ray[:1]) + torch.tensor([0.1, 0.0, -0.1]).view(3, 1, 1) * normal[1:2]
+
+
+def test_what_the_model_added_is_carried_along_the_surfaces(scene):
+    """Far better than bicubic of the same small picture, and nearly as good as the added light allows."""
+    (small, large), index, look, angle = scene
+    sample = enlarge.plain(small, look, angle) + haze(small)
+    truth = (enlarge.plain(large, look, angle) + haze(large)).clamp(-1, 1)
+    made = enlarge.enlarge(sample.clamp(-1, 1), small, large, *index, look, angle)
+    assert psnr(made, truth) > psnr(bicubic(sample), truth) + 6
+
+
+def test_a_sample_that_adds_nothing_becomes_the_shaded_scene(scene):
+    (small, large), index, look, angle = scene
+    made = enlarge.enlarge(enlarge.plain(small, look, angle), small, large, *index, look, angle)
+    assert torch.allclose(made, enlarge.plain(large, look, angle).clamp(-1, 1), atol=1e-5)
+
+
+def test_light_does_not_cross_silhouettes(scene):
+    """What was added to one object alone stays on it, pixel by pixel of the large picture."""
+    (small, large), index, _, _ = scene
+    kind = int(torch.bincount(index[1][index[1] > 1]).argmax())
+    value = (index[0] == kind).float()[None]
+    carried = enlarge.carry(value, enlarge.guide(small, index[0]), enlarge.guide(large, index[1]))[0]
+    inside = index[1] == kind
+    assert carried[inside].median() > 0.95 and carried[~inside].mean() < 0.02
+    assert (carried[inside] > 0.5).float().mean() > 0.95
+
+
+def test_a_thinned_shot_sees_the_same_points(tmp_path):
+    """Its cameras and passes agree: what the full shot shows is found where the thinned one says."""
+    job_maker.make_job(tmp_path, frames=2, width=288, height=192)
+    shot = open_shot(tmp_path)
+    small = thinned(shot, (96, 64))
+    assert small.size == (96, 64) and small.frames == 2 and thinned(shot, (288, 192)) is shot
+    points = small.points([1])[0], shot.points([1])[0][1::3, 1::3]
+    solid = torch.isfinite(small.depth([1])[0])
+    assert (points[0] - points[1])[solid].norm(dim=-1).max() < 1e-4
+    colour = shot.points([1])[0].permute(2, 0, 1)
+    seen, valid = reproject(colour, shot.view(1), small.view(1))
+    assert valid[solid].float().mean() > 0.8
+    assert (seen.permute(1, 2, 0) - points[0])[valid & solid].norm(dim=-1).median() < 1e-3
+
+
+@pytest.mark.parametrize("size", [(448, 256), (640, 384), (256, 640)])
+def test_what_is_not_large_is_sampled_as_it_is(size):
+    assert windows.sampled_size(*size) == size
+
+
+@pytest.mark.parametrize("size", [(1920, 1088), (1088, 1920), (3840, 2160 // 16 * 16), (2048, 864), (8192, 16)])
+def test_large_frames_are_sampled_small_in_their_own_shape(size):
+    w, h = windows.sampled_size(*size)
+    assert w % 16 == h % 16 == 0 and w <= size[0] and h <= size[1]
+    assert w * h < 1.4 * windows.SAMPLED or h == 16
+    if min(size) > 100:
+        assert (w / h) / (size[0] / size[1]) == pytest.approx(1, abs=0.06)
+    assert np.prod(size) > windows.MOST_SAMPLED or (w, h) == size
