@@ -188,7 +188,27 @@ def story() -> Iterator[float]:
     bpy.app.timers.unregister(beat)
     outcome()
     yield from ask(do="look", name="done", box=place)
-    yield from sequencer(area)
+    yield from show_take()
+    yield from sequencer(area_of("VIEW_3D"))
+
+
+def show_take() -> Iterator[float]:
+    """With a Video Editing workspace in the file, as + after the tabs adds it; then back to where it began."""
+    window = bpy.context.window_manager.windows[0]
+    home = window.workspace
+    startup = Path(bpy.utils.system_resource("SCRIPTS")) / "startup/bl_app_templates_system/Video_Editing/startup.blend"
+    with bpy.context.temp_override(window=window):
+        bpy.ops.workspace.append_activate(idname="Video Editing", filepath=str(startup))
+    yield 5 * TICK
+    window.workspace = home
+    yield 5 * TICK
+    yield from ask(do="look", name="way", box=box(sidebar(area_of("VIEW_3D"))))
+    with bpy.context.temp_override(window=window):
+        facts["pressed"] = list(bpy.ops.shotlock.show_take())
+    yield 10 * TICK
+    facts["shown"] = [window.workspace.name, *{area.type for area in window.screen.areas}]
+    window.workspace = home
+    yield 5 * TICK
 
 
 def sequencer(area: bpy.types.Area) -> Iterator[float]:

@@ -232,6 +232,8 @@ def test_generate_in_the_window(place, filmed):
     (strip,) = facts["strips"]
     assert strip["range"] == [FIRST, FIRST + FRAMES] and strip["files"] == FRAMES and strip["prompt"] == PROMPT
     assert len(list((place.root / strip["job"].lstrip("/") / "frames").glob("*.png"))) == FRAMES
+    assert facts["pressed"] == ["FINISHED"] and facts["shown"][0] == "Video Editing", facts["shown"]
+    assert "SEQUENCE_EDITOR" in facts["shown"]
     assert_progress(facts, hands)
     assert_alive(facts)
 
