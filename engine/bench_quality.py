@@ -36,7 +36,8 @@ class Nowhere(State):
 
     def __init__(self) -> None:
         self.facts: dict[str, Any] = {"files": {}}
-        self.folder = Path(tempfile.mkdtemp(prefix="shotlock-"))  # of the previews
+        self.place = tempfile.TemporaryDirectory(prefix="shotlock-")  # of the previews; goes with the state
+        self.folder = Path(self.place.name)
 
     def keep(self, name: str, array: np.ndarray, replaces: str | None = None) -> None:
         del name, array, replaces
