@@ -21,7 +21,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..engine.client import Client, Status
 from . import compat, install, memory, takes
-from .capture import Capture
+from .capture import Capture, is_cut_off
 from .plan import Plan, decision
 from .progress import Progress
 
@@ -142,6 +142,7 @@ def _at_work(folder: Path) -> bool:
 def submit(scene: bpy.types.Scene, plan: Plan) -> Job:
     """Queues a shot. Raises takes.TakeError where its take has nowhere to go."""
     origin = _origin(scene)
+    takes.clear(takes.shots_folder(origin.file), plan.shot, is_cut_off)
     job = Job(plan=plan, shot=plan.shot, folder=takes.new_folder(origin.file, plan.shot), origin=origin)
     _warn(job, plan.notes)
     _append(job)
@@ -450,7 +451,11 @@ def _before_save(target: str = "", *_: Any) -> None:
 
 @persistent
 def _save_failed(*_: Any) -> None:
-    """The file stays where it was, and so do the jobs that were made relative to another folder."""
+    _stay()
+
+
+def _stay() -> None:
+    """The file stays where it was, and so do the jobs that were made relative to another folder, found or not."""
     for strip, job in _before:
         strip.shotlock.job = job
     _before.clear()
@@ -458,11 +463,12 @@ def _save_failed(*_: Any) -> None:
 
 @persistent
 def _after_save(target: str = "", *_: Any) -> None:
-    _before.clear()
     memory.forget()
-    takes.relink()
     if not _same_path(target, bpy.data.filepath):
-        return                                          # a copy, such as the one that is captured
+        _stay()                                         # a copy, such as the one that is captured
+        return
+    _before.clear()
+    takes.relink()
     for job in jobs:
         if job.origin.opened == _opened:
             job.origin = Origin(bpy.data.filepath, job.origin.scene, job.origin.uid, _opened)

@@ -281,6 +281,19 @@ def test_a_copy_leaves_the_open_file_alone_and_is_right_itself(saved, tmp_path, 
     assert takes().job_folder(strip) == tmp_path / "shots" / "Cam A" / "take_001"
 
 
+def test_a_copy_leaves_strips_alone_whose_takes_are_away(saved, tmp_path):
+    """An unmounted disk, a folder being moved: capturing another shot does not cost the link to these takes."""
+    placed(saved, make())
+    strip = strips(saved)[0]
+    before = strip.shotlock.job, strip.directory
+    (tmp_path / "shots").rename(tmp_path / "away")
+    (tmp_path / "sub" / "deep").mkdir(parents=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "sub" / "deep" / "copy.blend"), copy=True)
+    assert (strip.shotlock.job, strip.directory) == before
+    (tmp_path / "away").rename(tmp_path / "shots")
+    assert takes().job_folder(strip).is_dir()
+
+
 def test_a_project_that_moved_as_a_whole(saved, tmp_path):
     placed(saved, make())
     bpy.ops.wm.save_mainfile()
