@@ -23,7 +23,7 @@ import bpy
 import numpy as np
 
 from ..engine import job, protocol
-from . import passes
+from . import passes, trust
 from .plan import Plan
 
 COPY, ORDER, RESULT = "scene.blend", "capture.json", "captured.json"  # in the job's state/
@@ -61,7 +61,7 @@ class Capture:
         began = time.monotonic()
         save_copy(state / COPY)
         self.saved_seconds = time.monotonic() - began
-        trusted = not bpy.app.autoexec_fail
+        trusted = trust.allowed()
         job.write_json(state / ORDER, {"plan": self.plan.to_dict(), "samples": self.samples, "trusted": trusted,
                                        "addons": enabled_addons()})
         self._process = subprocess.Popen(command(self.folder, trusted), stdin=subprocess.PIPE,
@@ -195,7 +195,7 @@ def unsaved_pictures() -> list[str]:
 def command(folder: Path, trusted: bool) -> list[str]:
     """Blender itself where there is one, with the artist's preferences and add-ons; else the bpy wheel's Python.
 
-    `trusted`: had this session blocked any script of the file, `bpy.app.autoexec_fail` would be set.
+    `trusted`: whether the file's Python may run there, as it may here (trust.py).
     """
     script = str(Path(__file__).with_name("passes.py"))
     if not bpy.app.binary_path:

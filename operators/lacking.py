@@ -11,6 +11,8 @@ from typing import Any
 
 import bpy
 
+from . import trust
+
 MOST_NAMES = 5
 
 
@@ -26,10 +28,11 @@ def enable_addons(names: Iterable[str]) -> None:
 
 def warnings(scene: bpy.types.Scene, order: dict[str, Any]) -> list[str]:
     missing = [name for name in order["addons"] if name not in bpy.context.preferences.addons]
-    blocked = [] if order["trusted"] else ["allow them by reloading the file with Trusted Source"]
+    blocked = [] if order["trusted"] else _scripts()
     things = list(scene.objects)
     found = (
-        (blocked, "Python scripts of this file are blocked, and were in the capture: {}"),
+        (blocked, "Python scripts of this file did not run in the capture (switch on Auto Run Python Scripts in the "
+                  "preferences and open the file again): {}"),
         (missing, "The background Blender lacks add-ons that are enabled here: {}"),
         (_missing(bpy.data.libraries), "Linked libraries are missing: {}"),
         (_missing_images(), "Image files are missing: {}"),
@@ -40,6 +43,12 @@ def warnings(scene: bpy.types.Scene, order: dict[str, Any]) -> list[str]:
         (_of_type(things, {"VOLUME"}) + _foggy(), "Volumes are not in the passes: {}"),
     )
     return [text.format(_list(names)) for names, text in found if names]
+
+
+def _scripts() -> list[str]:
+    """Drivers in Python, and texts that are to run when the file is opened."""
+    python = [f"{thing.name} ({curve.data_path})" for thing, curve in _drivers() if trust.is_python(curve.driver)]
+    return python + [text.name for text in bpy.data.texts if text.use_module]
 
 
 def drivers() -> list[str]:

@@ -132,11 +132,60 @@ def test_python_drivers_have_the_artists_trust(saved, tools, tmp_path, trusted):
     assert any("scripts" in warning for warning in made.capture.warnings) != trusted
 
 
+@pytest.mark.parametrize("hidden", ["viewport", "collection"])
+def test_python_that_the_artist_never_ran_does_not_run_in_the_capture(saved, tools, tmp_path, hidden):
+    """A file opened without trust; nothing of it was evaluated, so nothing was blocked: still it gets no trust."""
+    ran = tmp_path / "ran"
+    box = bpy.data.objects["Box"]
+    driver = box.driver_add("location", 0).driver
+    driver.type, driver.expression = "SCRIPTED", f"len(open({str(ran)!r}, 'a').name)"
+    if hidden == "viewport":
+        box.hide_viewport = True
+    else:
+        away = bpy.data.collections.new("Away")
+        saved.collection.children.link(away)
+        away.objects.link(box)
+        saved.collection.objects.unlink(box)
+        bpy.context.view_layer.layer_collection.children["Away"].exclude = True
+    saved.frame_end = 1
+    bpy.ops.wm.save_mainfile()
+    ran.unlink(missing_ok=True)
+    bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath, use_scripts=False)
+    assert not bpy.app.autoexec_fail and not ran.exists()
+    made = tools.film(tmp_path / "job", bpy.context.scene)
+    assert not ran.exists()
+    assert any("Box (location)" in warning for warning in made.capture.warnings)
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["blender", "-y"], True), (["blender", "--disable-autoexec"], False), (["blender", "-y", "-Y", "f.blend"], False),
+    (["blender", "f.blend"], None), (["blender", "--", "-y"], None)])
+def test_the_command_line_s_last_word_on_trust_counts(shotlock, arguments, said):
+    trust = importlib.import_module("shotlock.operators.trust")
+    assert trust._said_at_start(arguments) is said
+
+
+def test_preferences_trust_all_but_the_excluded_folders(saved, shotlock):
+    trust = importlib.import_module("shotlock.operators.trust")
+    preferences = bpy.context.preferences
+    assert not trust.allowed()
+    preferences.filepaths.use_scripts_auto_execute = True
+    try:
+        assert trust.allowed()
+        entry = preferences.autoexec_paths.new()
+        entry.path = str(Path(bpy.data.filepath).parent)
+        assert not trust.allowed()
+        preferences.autoexec_paths.remove(entry)
+    finally:
+        preferences.filepaths.use_scripts_auto_execute = False
+
+
 def test_the_child_gets_no_more_trust_than_the_artist(tmp_path, shotlock):
     capture = importlib.import_module("shotlock.operators.capture")
-    if bpy.app.binary_path:
-        assert "--disable-autoexec" in capture.command(tmp_path, trusted=False)
     assert not any(";" in part for part in capture.command(tmp_path, trusted=True)[:-1])
+    if not bpy.app.binary_path:
+        pytest.skip("a wheel's capture opens the copy itself, with the trust that the order names: tested above")
+    assert "--disable-autoexec" in capture.command(tmp_path, trusted=False)
 
 
 def test_what_is_lacking_is_named(tiny, tools, tmp_path, monkeypatch):
