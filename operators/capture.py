@@ -45,12 +45,20 @@ class Capture:
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._first_frame = 0.0
+        self._held = contextlib.ExitStack()  # the folder is ours; the system lets go of it when this Blender dies
         self._scratch: Path | None = None  # the child's temporary folder, which a killed Blender leaves behind
 
     # --- start ---
 
     def start(self) -> None:
         """Saves the copy and starts the background Blender."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as held:
+            held.enter_context(job.hold(self.folder))
+            self._start()
+            self._held = held.pop_all()
+
+    def _start(self) -> None:
         state = self.folder / "state"
         state.mkdir(parents=True, exist_ok=True)
         need_room(self.plan, self.folder)
@@ -122,7 +130,8 @@ class Capture:
             told = json.loads(result.read_text(encoding="utf-8"))
             self.warnings += told["scene"]["warnings"]
             told["scene"]["warnings"] = self.warnings
-            job.write(described(self.plan, self.folder, told))
+            with self._held:  # let go of even where the disk is full
+                job.write(described(self.plan, self.folder, told))
             self._close("done")
             return
         self.error = self.error or f"The background Blender ended (code {code}) after {self.done} of " \
@@ -151,11 +160,18 @@ class Capture:
             (self.folder / "state" / name).unlink(missing_ok=True)
         if state != "done":
             job.remove_parts(self.folder)
+        self._held.close()
 
     def wait(self) -> None:
         """For scripts: blocks until the capture is over."""
         while self.tick():
             time.sleep(0.05)
+
+
+def is_cut_off(folder: Path) -> bool:
+    """Whether a capture began there that never came to an end, good or bad: ends take the copy and the order away."""
+    left = any((folder / "state" / name).is_file() for name in (COPY, ORDER))
+    return left and not (folder / "job.json").exists()
 
 
 # --- the job ---

@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -405,6 +405,15 @@ def remove(folder: Path) -> None:
     if (folder / "frames").is_dir():
         shutil.rmtree(folder / "state", ignore_errors=True)
     discard(folder)
+
+
+def clear(shots: Path, shot: str, is_cut_off: Callable[[Path], bool]) -> None:
+    """Removes what killed Blenders had begun to capture of that shot, unless one that lives is at work on it."""
+    with contextlib.suppress(OSError):
+        for entry in list((shots / folders.folder_name(shot)).iterdir()):
+            if folders.take_number(entry) and is_cut_off(entry):
+                with contextlib.suppress(TakeError):
+                    remove(entry)
 
 
 def discard(folder: Path) -> None:

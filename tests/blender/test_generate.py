@@ -382,6 +382,36 @@ def test_a_take_of_a_killed_blender_is_resumed_in_the_next_one(engine, scene, tm
     assert resume_is_refused("was stopped") and len(engine.jobs) == 1
 
 
+@in_one_blender
+def test_what_a_killed_capture_left_goes_with_the_next_one_unless_it_is_at_work(engine, scene, tmp_path):
+    from shotlock.engine import job as jobs
+    from shotlock.operators import takes
+    from shotlock.operators.capture import is_cut_off
+
+    early = KILLED.replace('job.step < 2 or job.phase != "Sampling"', 'job.step < 1 or job.phase != "Capturing"')
+    early = early.replace("frames=3", "frames=90").replace("session.client().pid", "0")
+    died = subprocess.run([sys.executable, "-c", early, str(Path(__file__).parent), str(tmp_path / "film.blend")],
+                          capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "film.blend"))
+    scene, shots = bpy.context.scene, tmp_path / "shots"
+    take, scene.shotlock.prompt = shots / "Cam A" / "take_001", "rain"
+    assert (take / "state" / "scene.blend").exists()
+    assert engine.resumable(scene, bpy.context.view_layer) is None
+    with jobs.hold(take):                                      # as a Blender that is filming there does
+        takes.clear(shots, "Cam A", is_cut_off)
+        assert (take / "state" / "scene.blend").exists()
+    mark = take / "state" / "mark"
+    mark.touch()
+    job = start(engine, scene)
+    assert job.folder == take and not mark.exists()
+    until(engine, lambda: job.step > 0)
+    takes.clear(shots, "Cam A", is_cut_off)                    # this one lives
+    assert (take / "state" / "scene.blend").exists()
+    engine.cancel(job)
+    assert not take.exists()
+
+
 @pytest.fixture
 def stopped(film, engine):
     """A shot that was cancelled once it was captured."""
