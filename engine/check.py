@@ -18,10 +18,12 @@ WEIGHTS = Path(__file__).resolve().parent / "weights"
 
 def report(folder: Path | None = None) -> dict[str, Any]:
     """Everything a bug report needs; `problems` is empty when a job can run."""
+    asked = folder or Path.cwd()
+    there = next(path for path in (asked.absolute(), *asked.absolute().parents) if path.exists())
     values = {"shotlock": protocol.SHOTLOCK, "protocol": protocol.VERSION, "versions": versions(),
               "device": None, "weights": weights(), "memory": memory(),
-              "disk": {"folder": str(folder or Path.cwd()), "free": shutil.disk_usage(folder or Path.cwd()).free}}
-    problems = []
+              "disk": {"folder": str(asked), "free": shutil.disk_usage(there).free}}
+    problems = [] if there == asked.absolute() else [f"there is no folder {asked}: name one that is there"]
     try:
         values["device"] = device()
     except ImportError as error:

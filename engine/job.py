@@ -30,6 +30,7 @@ VERSION = 1
 MODELS: Mapping[str, str] = {       # families of weights, in the panel's words; the first is what a job gets
     "lite": "The bundled model: works offline on a laptop's CPU",
 }
+LONGEST_PROMPT = 20_000              # characters
 PATCH = 16                          # sizes are multiples of this in every model family
 DEFAULT_WIDTH, DEFAULT_HEIGHT = 448, 252                    # pixels of the artist's frame at 16:9
 DEFAULT_SIZE = (448, 256)                                   # the multiples of PATCH that hold it
@@ -218,7 +219,7 @@ def _table(value: Any, _: dict) -> str | None:
 
 
 CHECKS: Mapping[str, Callable[[Any, dict], str | None]] = {
-    "id": _name, "model": _name, "prompt": _text(20_000), "negative_prompt": _text(20_000),
+    "id": _name, "model": _name, "prompt": _text(LONGEST_PROMPT), "negative_prompt": _text(LONGEST_PROMPT),
     "seed": _integer(0, MOST_SEED), "steps": _integer(1, MOST_STEPS), "guidance": _number(0, MOST_GUIDANCE),
     "control_strength": _number(0, MOST_CONTROL), "fps": _fps, "size": _size, "crop": _crop, "cuts": _cuts,
     "passes": _passes, "objects": _objects, "scene": _table, "created": _table,

@@ -317,6 +317,10 @@ def _prompt(settings: Any) -> str:
     prompt = settings.prompt.strip()
     if not prompt:
         raise Refusal(rpt_("The prompt is empty: write what the shot should look like"))
+    longest = max(len(prompt), len(settings.negative_prompt))
+    if longest > job.LONGEST_PROMPT:
+        raise Refusal(rpt_("The prompt has {} characters: at most {} are read, shorten it")
+                      .format(longest, job.LONGEST_PROMPT))
     return prompt
 
 

@@ -1,6 +1,5 @@
 """Whether this session lets the open file's Python run. Blender has no such property: only signs, all positive.
 
-
 `bpy.app.autoexec_fail` alone is none: it tells what was evaluated and blocked, and what is hidden is never evaluated.
 """
 
@@ -45,7 +44,7 @@ def _excludes(entry: Any, path: str) -> bool:
 
 def _ran() -> Iterator[bool]:
     """For every Python driver of what is evaluated here: had it been blocked, that would have been noticed."""
-    things = [bpy.context.scene, *(thing for thing in bpy.context.view_layer.objects if thing.visible_get())]
+    things: list[Any] = [bpy.context.scene, *(thing for thing in bpy.context.view_layer.objects if thing.visible_get())]
     for thing in things:
         for curve in thing.animation_data.drivers if thing.animation_data else ():
             yield is_python(curve.driver) and curve.driver.is_valid

@@ -405,6 +405,11 @@ def test_wrong_arguments_and_help():
     assert shown.returncode == 0 and all(word in shown.stdout for word in ("run", "check", "worker", "measure", "143"))
 
 
+def test_check_of_a_folder_that_is_not_there_says_so(tmp_path):
+    ended = engine("check", str(tmp_path / "away"))
+    assert ended.returncode == 1 and "there is no folder" in ended.stdout and "Traceback" not in ended.stderr
+
+
 def test_check_tells_what_it_stands_on(tmp_path):
     ended = engine("check", str(tmp_path))
     value = json.loads(ended.stdout)

@@ -312,6 +312,13 @@ def test_stereo_is_refused(shot, plan, rooms, views):
 # --- the rest -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_a_prompt_that_no_job_takes_is_refused_before_the_capture(shot, plan, rooms, field):
+    """What job.json refuses is said while it can still be mended for nothing."""
+    setattr(shot.shotlock, field, "snow " * 4001)
+    assert "at most 20000 are read" in refused(plan, shot, rooms)
+
+
 @pytest.mark.parametrize("prompt", ["", "   "])
 def test_an_empty_prompt_is_refused(shot, plan, rooms, prompt):
     shot.shotlock.prompt = prompt
