@@ -208,16 +208,17 @@ def unsaved_pictures() -> list[str]:
     return [image.name for image in bpy.data.images if image.is_dirty and image.users and not image.packed_file]
 
 
-def command(folder: Path, trusted: bool) -> list[str]:
+def command(folder: Path, trusted: bool, blender: str = "") -> list[str]:
     """Blender itself where there is one, with the artist's preferences and add-ons; else the bpy wheel's Python.
 
     `trusted`: whether the file's Python may run there, as it may here (trust.py).
     """
     script = str(Path(__file__).with_name("passes.py"))
-    if not bpy.app.binary_path:
+    blender = blender or bpy.app.binary_path
+    if not blender:
         return [sys.executable, script, "--", str(folder)]
     plain = ["--factory-startup"] if "--factory-startup" in sys.argv else []
-    return [bpy.app.binary_path, "--background", *plain, "-noaudio", "--offline-mode",
+    return [blender, "--background", *plain, "-noaudio", "--offline-mode",
             "--enable-autoexec" if trusted else "--disable-autoexec",
             str(folder / "state" / COPY), "--python", script, "--", str(folder)]
 

@@ -28,11 +28,11 @@ def enable_addons(names: Iterable[str]) -> None:
 
 def warnings(scene: bpy.types.Scene, order: dict[str, Any]) -> list[str]:
     missing = [name for name in order["addons"] if name not in bpy.context.preferences.addons]
-    blocked = [] if order["trusted"] else _scripts()
+    blocked = [] if order["trusted"] else list(trust.python())
     things = list(scene.objects)
     found = (
-        (blocked, "Python scripts of this file did not run in the capture (switch on Auto Run Python Scripts in the "
-                  "preferences and open the file again): {}"),
+        (blocked, "Python scripts of this file may not run in this session, and did not in the capture (open the file "
+                  "again with Trusted Source to allow them): {}"),
         (missing, "The background Blender lacks add-ons that are enabled here: {}"),
         (_missing(bpy.data.libraries), "Linked libraries are missing: {}"),
         (_missing_images(), "Image files are missing: {}"),
@@ -45,23 +45,10 @@ def warnings(scene: bpy.types.Scene, order: dict[str, Any]) -> list[str]:
     return [text.format(_list(names)) for names, text in found if names]
 
 
-def _scripts() -> list[str]:
-    """Drivers in Python, and texts that are to run when the file is opened."""
-    python = [f"{thing.name} ({curve.data_path})" for thing, curve in _drivers() if trust.is_python(curve.driver)]
-    return python + [text.name for text in bpy.data.texts if text.use_module]
-
-
 def drivers() -> list[str]:
     """Only known after frames were evaluated."""
-    broken = [f"{thing.name} ({driver.data_path})" for thing, driver in _drivers() if not driver.driver.is_valid]
+    broken = [f"{thing.name} ({driver.data_path})" for thing, driver in trust.drivers() if not driver.driver.is_valid]
     return [f"Drivers that fail: {_list(broken)}"] if broken else []
-
-
-def _drivers() -> Iterator[tuple[Any, Any]]:
-    for kind in ("objects", "cameras", "meshes", "materials", "scenes", "armatures", "shape_keys", "node_groups"):
-        for thing in getattr(bpy.data, kind, ()):
-            for driver in thing.animation_data.drivers if thing.animation_data else ():
-                yield thing, driver
 
 
 def _list(names: list[str]) -> str:

@@ -1,54 +1,51 @@
-"""Whether this session lets the open file's Python run. Blender has no such property: only signs, all positive.
+"""Whether this session lets the open file's Python run, by having Blender evaluate a driver of our own.
 
-`bpy.app.autoexec_fail` alone is none: it tells what was evaluated and blocked, and what is hidden is never evaluated.
+Blender has no property that tells it. `bpy.app.autoexec_fail` tells what was evaluated and blocked, and what is hidden
+is never evaluated; the preference and the command line do not know what was answered when the file was opened; and a
+driver that seems to have run may never have been evaluated, for a file can make it so.
 """
 
-import fnmatch
-import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import bpy
 
+NAME = "_shotlock_was_here"
+
 
 def allowed() -> bool:
-    """True where start, preferences, or Python that has run in this session say so, and nothing was blocked."""
-    if bpy.app.autoexec_fail:
-        return False
-    said = _said_at_start(sys.argv) if bpy.app.binary_path else None
-    return said if said is not None else _preferred() or any(_ran())
+    """Nothing was blocked here, and Python in drivers runs. Where the file has none there is nothing to allow."""
+    return not bpy.app.autoexec_fail and any(python()) and _drivers_run()
 
 
-def _said_at_start(arguments: list[str]) -> bool | None:
-    """The last word of the command line on it; None where it says nothing."""
-    words = {"-y": True, "--enable-autoexec": True, "-Y": False, "--disable-autoexec": False}
-    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return next((words[word] for word in reversed(own) if word in words), None)
+def _drivers_run() -> bool:
+    """A driver that only full trust runs, in a scene that is gone again before anybody sees it."""
+    called: list[bool] = []
+    bpy.app.driver_namespace[NAME] = lambda: called.append(True) or 0.0
+    scene = bpy.data.scenes.new(NAME)
+    try:
+        scene[NAME] = 0.0
+        driver = scene.driver_add(f'["{NAME}"]').driver
+        driver.type, driver.expression = "SCRIPTED", f"{NAME}()"
+        scene.view_layers[0].update()
+    finally:
+        bpy.data.scenes.remove(scene)
+        del bpy.app.driver_namespace[NAME]
+    return bool(called)
 
 
-def _preferred() -> bool:
-    """Auto Run Python Scripts is on, and the file lies in none of the excluded folders."""
-    preferences = bpy.context.preferences
-    if not preferences.filepaths.use_scripts_auto_execute:
-        return False
-    path = os.path.normpath(bpy.data.filepath)
-    return not any(_excludes(entry, path) for entry in preferences.autoexec_paths if entry.path)
+def python() -> Iterator[str]:
+    """What in this file waits for trust, by name: drivers in Python, and texts that run when the file is opened."""
+    for owner, curve in drivers():
+        if curve.driver.type == "SCRIPTED" and not curve.driver.is_simple_expression:
+            yield f"{owner.name} ({curve.data_path})"
+    yield from (text.name for text in bpy.data.texts if text.use_module)
 
 
-def _excludes(entry: Any, path: str) -> bool:
-    if entry.use_glob:
-        return fnmatch.fnmatch(path, entry.path)
-    return path.startswith(os.path.normpath(entry.path))
-
-
-def _ran() -> Iterator[bool]:
-    """For every Python driver of what is evaluated here: had it been blocked, that would have been noticed."""
-    things: list[Any] = [bpy.context.scene, *(thing for thing in bpy.context.view_layer.objects if thing.visible_get())]
-    for thing in things:
-        for curve in thing.animation_data.drivers if thing.animation_data else ():
-            yield is_python(curve.driver) and curve.driver.is_valid
-
-
-def is_python(driver: bpy.types.Driver) -> bool:
-    return driver.type == "SCRIPTED" and not driver.is_simple_expression
+def drivers() -> Iterator[tuple[Any, Any]]:
+    """Every driver of the file with the data-block that it drives, or whose nodes it drives."""
+    kinds = (kind.identifier for kind in bpy.data.bl_rna.properties if kind.type == "COLLECTION")
+    for block in (block for kind in kinds for block in getattr(bpy.data, kind)):
+        for owner in (block, getattr(block, "node_tree", None)):
+            data = getattr(owner, "animation_data", None)
+            yield from ((block, curve) for curve in (data.drivers if data else ()))

@@ -157,35 +157,75 @@ def test_python_that_the_artist_never_ran_does_not_run_in_the_capture(saved, too
     assert any("Box (location)" in warning for warning in made.capture.warnings)
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    (["blender", "-y"], True), (["blender", "--disable-autoexec"], False), (["blender", "-y", "-Y", "f.blend"], False),
-    (["blender", "f.blend"], None), (["blender", "--", "-y"], None)])
-def test_the_command_line_s_last_word_on_trust_counts(shotlock, arguments, said):
-    trust = importlib.import_module("shotlock.operators.trust")
-    assert trust._said_at_start(arguments) is said
+def test_a_driver_that_only_seems_to_have_run_is_no_sign_of_trust(saved, tools, tmp_path):
+    """A muted Python driver on what is seen is never evaluated, nor blocked: it vouches for nothing that is hidden."""
+    ran, box, decoy = tmp_path / "ran", bpy.data.objects["Box"], bpy.data.objects["Floor"].driver_add("location", 0)
+    decoy.driver.expression, decoy.mute = "len('decoy')", True
+    box.driver_add("location", 0).driver.expression = f"len(open({str(ran)!r}, 'a').name)"
+    box.hide_viewport = True
+    saved.frame_end = 1
+    opened_again(trusted=False)
+    ran.unlink(missing_ok=True)
+    tools.film(tmp_path / "job", bpy.context.scene)
+    assert not ran.exists()
 
 
-def test_preferences_trust_all_but_the_excluded_folders(saved, shotlock):
+def opened_again(trusted):
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath, use_scripts=trusted)
+
+
+@pytest.mark.parametrize("preferred", [True, False])
+@pytest.mark.parametrize("trusted", [True, False])
+def test_what_was_answered_at_opening_counts(saved, shotlock, trusted, preferred):
+    """Whatever the preference says; and asking leaves the file, its scenes and its drivers as they were."""
     trust = importlib.import_module("shotlock.operators.trust")
-    preferences = bpy.context.preferences
-    assert not trust.allowed()
-    preferences.filepaths.use_scripts_auto_execute = True
+    bpy.data.objects["Box"].driver_add("location", 0).driver.expression = "len('trust')"
+    bpy.data.objects["Box"].hide_viewport = True
+    preferences = bpy.context.preferences.filepaths
+    preferences.use_scripts_auto_execute = preferred
     try:
-        assert trust.allowed()
-        entry = preferences.autoexec_paths.new()
-        entry.path = str(Path(bpy.data.filepath).parent)
-        assert not trust.allowed()
-        preferences.autoexec_paths.remove(entry)
+        opened_again(trusted)
+        state()
+        before = state()
+        assert trust.allowed() == trusted and state() == before
     finally:
-        preferences.filepaths.use_scripts_auto_execute = False
+        preferences.use_scripts_auto_execute = False
+
+
+@pytest.mark.parametrize("preferred", [True, False])
+def test_a_new_file_has_the_trust_that_the_preference_says(shotlock, preferred):
+    trust = importlib.import_module("shotlock.operators.trust")
+    preferences = bpy.context.preferences.filepaths
+    preferences.use_scripts_auto_execute = preferred
+    try:
+        bpy.ops.wm.read_homefile(use_empty=True)
+        bpy.data.texts.new("start.py").use_module = True
+        assert trust.allowed() == preferred
+    finally:
+        bpy.context.preferences.filepaths.use_scripts_auto_execute = False
+
+
+def test_scripts_are_found_wherever_they_are(saved, shotlock):
+    """Named by the data-block; a simple expression is no Python and needs no trust."""
+    trust = importlib.import_module("shotlock.operators.trust")
+    assert not list(trust.python())
+    node = bpy.data.materials["Red paint"].node_tree.nodes["Principled BSDF"]
+    node.inputs["Roughness"].driver_add("default_value").driver.expression = "len('a')"
+    bpy.data.objects["Box"].driver_add("location", 0).driver.expression = "frame * 2"
+    bpy.data.texts.new("start.py").use_module = True
+    found = list(trust.python())
+    assert len(found) == 2 and found[0].startswith("Red paint (nodes[") and found[1] == "start.py"
 
 
 def test_the_child_gets_no_more_trust_than_the_artist(tmp_path, shotlock):
+    """The command line of a Blender that is a program; a wheel's capture opens the copy itself."""
     capture = importlib.import_module("shotlock.operators.capture")
-    assert not any(";" in part for part in capture.command(tmp_path, trusted=True)[:-1])
-    if not bpy.app.binary_path:
-        pytest.skip("a wheel's capture opens the copy itself, with the trust that the order names: tested above")
-    assert "--disable-autoexec" in capture.command(tmp_path, trusted=False)
+    for trusted, wanted, other in ((True, "--enable-autoexec", "--disable-autoexec"),
+                                   (False, "--disable-autoexec", "--enable-autoexec")):
+        line = capture.command(tmp_path, trusted, "/opt/blender")
+        assert line[0] == "/opt/blender" and wanted in line and other not in line
+        assert line.index(wanted) < line.index(str(tmp_path / "state" / capture.COPY)), "before the file is opened"
 
 
 def test_what_is_lacking_is_named(tiny, tools, tmp_path, monkeypatch):
