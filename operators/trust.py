@@ -21,11 +21,17 @@ def allowed() -> bool:
 def _drivers_run() -> bool:
     """A driver that only full trust runs, in a scene that is gone again before anybody sees it."""
     called: list[bool] = []
-    bpy.app.driver_namespace[NAME] = lambda: called.append(True) or 0.0
+
+    def was_here() -> float:
+        called.append(True)
+        return 0.0
+
+    bpy.app.driver_namespace[NAME] = was_here
     scene = bpy.data.scenes.new(NAME)
     try:
         scene[NAME] = 0.0
-        driver = scene.driver_add(f'["{NAME}"]').driver
+        curve: Any = scene.driver_add(f'["{NAME}"]')
+        driver = curve.driver
         driver.type, driver.expression = "SCRIPTED", f"{NAME}()"
         scene.view_layers[0].update()
     finally:
