@@ -33,6 +33,8 @@ CHANNELS = {
     "stroke": 1,  # a draughtsman's strokes, 0..1
     "pigment": 1,  # uneven, 0..1
     "outline": 1,  # silhouettes and creases, 0..1
+    "ao": 1,  # share of the half-space over the surface that is free nearby; 1 where unknown or sky
+    "open": 1,  # share of it that is sky; where unknown, as over open ground
 }
 WIDTH = sum(CHANNELS.values())
 FREQUENCIES = (0.35, 1.4)  # turns per scale
@@ -104,6 +106,8 @@ def maps(
     scale: float,
     lamps: list[Lamp] = [],  # noqa: B006 - never changed
     sunlit: Tensor | None = None,  # (F, H, W) 0..1
+    ao: Tensor | None = None,  # (F, H, W) 0..1, as noisy as it comes
+    open_: Tensor | None = None,  # (F, H, W) 0..1
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """All conditions of some frames, (F, WIDTH, H, W), the cache's channels still empty."""
@@ -131,9 +135,36 @@ def maps(
     if emission is not None:
         put("emission", torch.log1p(emission.clamp(0, 1e4)) * solid)
     put("sunlit", torch.ones_like(depth) if sunlit is None else sunlit)
+    put("ao", torch.ones_like(depth) if ao is None else calm(ao, distance, normal, CALM))
+    over_ground = torch.where(sky, 1, hemisphere(normal[..., 2]))
+    put("open", over_ground if open_ is None else calm(open_, distance, normal, WIDE))
     if lamps:
         put("lamps", torch.log1p(irradiance(torch.where(solid, anchor, 0), normal, lamps)) * solid)
     return out
+
+
+CALM, WIDE = (1, 2, 3), (1, 2, 4, 7, 11)  # pixels beside one, to every side, that share their ambient occlusion
+SAME_SURFACE = 0.03  # relative distance at which two pixels share half of it
+
+
+def hemisphere(up: Tensor) -> Tensor:
+    """Share of the half-space over a surface that lies above the horizon, by its cosine: half of it over a wall."""
+    return 0.5 + 0.5 * up
+
+
+def calm(value: Tensor, distance: Tensor, normal: Tensor, steps: tuple[int, ...]) -> Tensor:
+    """Noise averaged over each pixel's surroundings of the same surface (Tomasi and Manduchi 1998): first along rows,
+    then along columns. value, distance (F, H, W), normal (F, H, W, 3)."""
+    for dim in (2, 1):
+        total, weight = value.clone(), torch.ones_like(value)
+        for step in steps:
+            for sign in (-step, step):
+                apart = (distance.roll(sign, dim) / distance - 1).abs() / SAME_SURFACE
+                share = (normal.roll(sign, dim) * normal).sum(-1).clamp_min(0) ** 8 / (1 + apart**2)
+                total += share * value.roll(sign, dim)
+                weight += share
+        value = total / weight
+    return value
 
 
 def put_cache(maps: Tensor, colour: Tensor, valid: Tensor) -> None:

@@ -27,10 +27,25 @@ from .diffusion import sampler, schedule
 from .enlarge import enlarge
 from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
+from .geometry.shadows import RenderedMap
 from .models import shading, text
 from .models.lite import Lite, LiteConfig, Sample
 from .prompt import words
-from .shot import Shadows, Shot, azimuth, lamps, maps, open_shot, own_light, rays, shadows, sun_facts, thinned
+from .shot import (
+    Shadows,
+    Shot,
+    azimuth,
+    bounce,
+    lamps,
+    maps,
+    open_shot,
+    own_light,
+    rays,
+    rendered_suns,
+    shadows,
+    sun_facts,
+    thinned,
+)
 from .state import State
 from .weights import machine, store
 
@@ -41,6 +56,7 @@ LITE = "lite"  # the one family there is; its weights are bundled
 PREVIEW = 256  # pixels wide
 CACHE_SOURCES = 3  # known frames that a window looks back on
 MOST_TOLD = 8  # words of a prompt that were not understood
+LOWEST_SUN = 0.06  # radians: below, shadows have no end
 PLAIN = "a photo"  # what guidance pulls away from where there is no negative prompt
 
 
@@ -77,6 +93,8 @@ class Prompt:
     azimuth: Tensor
     toward: Tensor  # (3,) to the sun
     paint: patterns.Paint  # the material and the hand that it asks for
+    sun: RenderedMap | None = None  # what it lights, as Blender saw it
+    absent: Tensor | None = None  # indices of what that map lacks
 
 
 def generate(folder: Path, say: Say, stop: Stop, weights: Path = store.BUNDLED) -> dict[str, Any]:
@@ -162,16 +180,27 @@ def read_prompt(run: Run) -> Prompt:
         raw = sampler.guide(raw, raw_un, j.guidance)
     raw = shading.only_named(raw, j.prompt)
     look = shading.with_sky(shading.unpack(raw), torch.tensor([1.0 + j.seed % 97]))
+    look = shading.in_place(look, facts[None])
     if not told:  # what the prompt leaves open the scene knows
         look |= own_light(shot, look)
     angle = torch.full((1, 1, 1, 1, 1), azimuth(shot))
-    toward = shading.sun_direction(look["height"].clamp_min(0.06), angle).flatten()
-    return Prompt((tokens, pooled), (tokens_un, pooled_un), look, angle, toward, shading.paint(look))
+    toward = shading.sun_direction(look["height"].clamp_min(LOWEST_SUN), angle).flatten()
+    maps_of_suns, absent = rendered_suns(shot)
+    seen = max(maps_of_suns, key=lambda m: float(m.toward @ toward), default=None)
+    if seen is not None:  # the sun stands where Blender saw from
+        toward = seen.toward
+        look["height"] = toward[2].asin().view(1, 1, 1, 1, 1)
+    texts = (tokens, pooled), (tokens_un, pooled_un)
+    return Prompt(*texts, look, angle, toward, shading.paint(look), seen, absent if seen is not None else None)
 
 
 def cast_shadows(run: Run, prompt: Prompt) -> Shadows:
     run.phase("conditions")
-    return shadows(run.shot, prompt.toward, run.tick)
+    found = shadows(run.shot, prompt.toward, run.tick, prompt.sun, prompt.absent)
+    thrown_back = bounce(run.shot, found, prompt.look, run.tick)
+    if thrown_back is not None:
+        prompt.look["ground_light"] = thrown_back
+    return found
 
 
 # ---------------------------------------------------------------- conditions and noise

@@ -43,6 +43,8 @@ MOST_GUIDANCE = 30.0
 MOST_CONTROL = 1.0
 MOST_JSON = 64 * 2**20              # bytes of job.json: the facts of a very large scene stay far below
 MOST_HEADER = 10_000                # bytes of an .npy header; a real one has 128
+MOST_WORLD = 4096                   # pixels of a side of world.npy
+MOST_SUN_CELLS = 64 * 2**20          # of all maps in suns.npz: 256 MB
 MOST_MATRICES = 4 * 2**20           # objects x frames: 512 MB, what objects.npz may ask of memory
 RIGID = 1e-4                        # |R^T R - I|: float32 matrices pass, a scaled or sheared camera does not
 REPLACED = "capture the shot again"
@@ -70,6 +72,8 @@ PASSES: Mapping[str, Pass] = {
     "normal": Pass("<f2", 3),       # world space, unit; 0 on sky
     "base": Pass("|u1", 3),         # sRGB-encoded unlit base colour; 0 on sky
     "gloss": Pass("|u1", 1),        # share of mirror-like reflection or transmission
+    "ao": Pass("|u1", 1),           # share of the half-space over the surface that is free nearby; sky 255
+    "open": Pass("|u1", 1),         # share of the half-space over the surface that is sky; sky 255
     "emission": Pass("<f2", 3),     # scene-linear radiance of the surface itself
     "index": Pass("<u2", 1),        # object index, 0 = none
     "motion": Pass("<f2", 2),       # pixels (u right, v down) to the next frame
@@ -123,6 +127,8 @@ def read(folder: Path | str) -> Job:
         if name in PASSES:
             check_pass(job, name, count)
     objects(job)
+    suns(job)
+    world(job)
     return job
 
 
@@ -350,6 +356,41 @@ def objects(job: Job) -> dict[str, np.ndarray]:
     return arrays
 
 
+def suns(job: Job) -> dict[str, np.ndarray] | None:
+    """What suns see of the shot, rendered by Blender, where the folder has it: `axes` (N,3,3), `origin` (N,3), `half`
+    (N,), `height` (N,S,S) float32 and `absent` (M,) int32; docs/job-folder.md says what they are. None: it has not."""
+    if not (job.folder / "suns.npz").exists():
+        return None
+    members = {"axes": ("<f8", 3), "origin": ("<f8", 2), "half": ("<f8", 1), "height": ("<f4", 3), "absent": ("<i4", 1)}
+    arrays = load_npz(job.folder, "suns.npz", members, MOST_SUN_CELLS)
+    count, side = len(arrays["half"]), arrays["height"].shape[-1]
+    for name, shape in {"axes": (count, 3, 3), "origin": (count, 3), "height": (count, side, side)}.items():
+        _require(arrays[name].shape == shape, f"suns.npz's {name} has the shape {arrays[name].shape}: expected {shape}")
+        finite = np.isfinite(arrays[name]).all() if name != "height" else not np.isnan(arrays[name]).any()
+        _require(finite, f"suns.npz's {name} is not finite: expected finite numbers")
+    _require((arrays["half"] > 0).all() and np.isfinite(arrays["half"]).all(),
+             f"suns.npz's half is {_show(arrays['half'].tolist())}: expected sizes above 0")
+    return arrays
+
+
+def world(job: Job) -> np.ndarray | None:
+    """The scene's surroundings (H,W,3) float16, scene-linear, where the folder has them; engine/suns.py says how they
+    lie."""
+    if not (job.folder / "world.npy").exists():
+        return None
+    path = inside(job.folder, "world.npy")
+    with path.open("rb") as stream:
+        shape, order, dtype = read_header(stream, "world.npy")
+    good = len(shape) == 3 and shape[2] == 3 and min(shape[:2]) >= 2 and max(shape[:2]) <= MOST_WORLD and not order
+    _require(good and dtype == np.dtype("<f2"), f"world.npy holds {dtype} {shape}: expected float16 (H,W,3)")
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise BadJob(f"world.npy can't be read ({_short(str(error))}): expected a whole file; {REPLACED}") from error
+    _require(np.isfinite(array).all() and (array >= 0).all(), "world.npy is not finite: expected light, 0 or more")
+    return array
+
+
 def check_pass(job: Job, name: str, count: int) -> Path:
     """The pass's file, its header read and compared; the values are not read."""
     kind, file = PASSES[name], job.passes[name]
@@ -433,6 +474,11 @@ def write_camera(folder: Path, c2w: np.ndarray, K: np.ndarray, frames: np.ndarra
 
 def write_objects(folder: Path, index: np.ndarray, matrix: np.ndarray) -> Path:
     return write_npz(folder / "objects.npz", index=np.asarray(index, "<i4"), matrix=np.asarray(matrix, "<f8"))
+
+
+def write_suns(folder: Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    kinds = {"axes": "<f8", "origin": "<f8", "half": "<f8", "height": "<f4", "absent": "<i4"}
+    return write_npz(folder / "suns.npz", **{name: np.asarray(arrays[name], kind) for name, kind in kinds.items()})
 
 
 def write_json(path: Path, value: Any) -> Path:

@@ -1,4 +1,5 @@
-"""A job's geometry, opened: cameras and passes as tensors, a few frames at a time. Knows the folder; knows no model."""
+"""A job's scene, opened: cameras, passes, light and shadow as tensors, a few frames at a time. Knows the folder; knows
+no network."""
 
 from __future__ import annotations
 
@@ -12,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import conditions, job
+from . import conditions, job, suns
 from .geometry import anchors, cameras
 from .geometry.patterns import Paint
 from .geometry.reproject import View
-from .geometry.shadows import ShadowMap
+from .geometry.shadows import RenderedMap, ShadowMap
+from .models.shading import sky_share, to_linear
 
 SAMPLES = 9  # frames that decide the shot's scale
 MOST_SHADOWED = 64  # frames that fill the shadow map
@@ -28,6 +30,9 @@ MOST_LAMPS = 8
 CLEAR_AIR = 0.004  # fog per scale
 BOUNCE = 0.2  # of the light that falls on the ground
 FILM_GAIN = 0.75  # from scene-linear to the head's curve: both put middle grey in the same place
+LEAST_SKY, LEAST_LIT = 0.02, 0.003  # shares of the middle frame
+LIT_WORLD = 0.12  # luminance of an even sky from which on a world is meant as light; Blender's default has .05
+LIT_BY_LAMPS = 0.03  # mean radiance from which on lamps are meant as the scene's light
 LAMP_TYPES = ("point", "spot", "area")
 
 
@@ -192,42 +197,120 @@ def sun_facts(shot: Shot) -> tuple[float, float] | None:
 
 
 def own_light(shot: Shot, look: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The light that the scene itself has, in the look's terms; nothing where it has no sun above the horizon.
+    """The light that the scene itself has, in the look's terms; nothing where it has no light to speak of.
 
-    A sun of strength E on a surface of albedo a gives a E / pi, a uniform sky of radiance L gives a L; both by the
-    view's exposure. What the ground throws back is a fifth of what falls on it. A sky that is no plain colour keeps the
-    look's, its light in proportion to the sun's. There is no haze that the scene does not have.
+    A sun of strength E on a surface of albedo a gives a E / pi, an even sky of radiance L gives a L; both by the view's
+    exposure. The sky is the scene's own picture of its world; a folder without one keeps the look's, in proportion to
+    the sun. What surfaces throw back is `bounce`'s affair. There is no haze that the scene does not have.
     """
-    facts, sun = sun_facts(shot), shot.job.scene.get("sun")
-    if facts is None or not isinstance(sun, Mapping):
+    world, gain = job.world(shot.job), view_gain(shot)
+    direct = sun_light(shot, gain) if sun_facts(shot) is not None else None
+    even = None if world is None else torch.from_numpy(suns.sky_light(world.astype(np.float64)) * gain).float()
+    lit = even is not None and float(even.double() @ torch.from_numpy(suns.LUMINANCE)) > LIT_WORLD
+    if direct is None and not lit and lamplight(shot) * gain < LIT_BY_LAMPS:
         return {}
+    one, facts = torch.ones(1), sun_facts(shot)
+    light = {"fog_density": torch.tensor([CLEAR_AIR]), "lamp": torch.tensor([gain]), "outdoors": one, "exposed": one,
+             "sun": torch.zeros(3) if direct is None else direct}  # fmt: skip
+    if facts is not None:
+        light["height"] = torch.tensor([facts[1]])
+    if even is None:
+        light |= sky_in_proportion(shot, look, light["sun"], gain)
+    else:
+        light |= dict.fromkeys(("sky_light", "zenith", "horizon"), even) | {"ground_light": BOUNCE * even}
+    out = {name: value.clamp_min(1e-5).view(1, 1, -1, 1, 1) for name, value in light.items()}
+    if world is not None:
+        out["world"] = torch.from_numpy(world.astype(np.float32)).permute(2, 0, 1)[None] * gain
+    return out
+
+
+def lamplight(shot: Shot) -> float:
+    """Mean radiance of the shot's middle frame by its lamps alone."""
+    frame, own = [shot.frames // 2], lamps(shot)
+    solid, base = torch.isfinite(shot.depth(frame)[0]), shot.read("base", frame)
+    if not own or base is None or not solid.any():
+        return 0.0
+    light = conditions.irradiance(shot.points(frame)[0][solid], shot.normal(frame)[0][solid], own)
+    return float((to_linear(base[0][solid] / 255) * light).mean())
+
+
+def view_gain(shot: Shot) -> float:
+    stops = shot.job.scene.get("exposure")
+    return FILM_GAIN * 2.0 ** (stops if isinstance(stops, int | float) and abs(stops) < 10 else 0.0)
+
+
+def sun_light(shot: Shot, gain: float) -> Tensor | None:
+    """(3,) what a white surface square to the scene's sun sends back; None where no sun is told of."""
+    sun = shot.job.scene.get("sun")
+    if not isinstance(sun, Mapping):
+        return None
     colour, strength = _numbers(sun.get("colour")), sun.get("strength")
     if colour is None or not isinstance(strength, int | float) or not 0 < strength < BRIGHTEST:
-        return {}
-    stops = shot.job.scene.get("exposure")
-    gain = FILM_GAIN * 2.0 ** (stops if isinstance(stops, int | float) and abs(stops) < 10 else 0.0)
-    direct = torch.from_numpy(colour * strength * gain / math.pi).float()
-    light = {"sun": direct, "height": torch.tensor([facts[1]]), "fog_density": torch.tensor([CLEAR_AIR])}
+        return None
+    return torch.from_numpy(colour * strength * gain / math.pi).float()
+
+
+def sky_in_proportion(shot: Shot, look: Mapping[str, Tensor], direct: Tensor, gain: float) -> dict[str, Tensor]:
+    """The sky of a folder that has no picture of its world: its plain colour, else the look's sky as far as the sun is
+    the look's sun."""
     world = shot.job.scene.get("world")
     above, power = (_numbers(world.get("rgb")), world.get("strength")) if isinstance(world, Mapping) else (None, None)
     if above is not None and isinstance(power, int | float) and 0 <= power < BRIGHTEST:
         sky = torch.from_numpy(above * power * gain).float()
-        light |= dict.fromkeys(("sky_light", "zenith", "horizon"), sky)
-        light["ground_light"] = BOUNCE * (sky + direct * math.sin(facts[1]))
-    else:
-        share = (direct.mean() / look["sun"].mean().clamp_min(1e-3)).clamp(0.05, 4)
-        light |= {name: look[name].flatten() * share for name in ("sky_light", "ground_light")}
-    return {name: value.clamp_min(1e-4).view(1, 1, -1, 1, 1) for name, value in light.items()}
+        return dict.fromkeys(("sky_light", "zenith", "horizon"), sky) | {"ground_light": BOUNCE * (sky + direct)}
+    share = (direct.mean() / look["sun"].mean().clamp_min(1e-3)).clamp(0.05, 4)
+    return {name: look[name].flatten() * share for name in ("sky_light", "ground_light")}
+
+
+def bounce(shot: Shot, shadow: Shadows, look: Mapping[str, Tensor], tick: Callable[[], None]) -> Tensor | None:
+    """(1, 1, 3, 1, 1) light that the scene's surfaces throw back: the mean of what some frames see of them, each by its
+    own colour, of sky, sun and lamps, and what they throw at each other. None where their colours are not known."""
+    thrown, kept, count = torch.zeros(3), torch.zeros(3), 0
+    for f in sorted({0, shot.frames // 2, shot.frames - 1}):
+        facts = maps(shot, [f], None, None, torch.float32, tick)[None]
+        every = {name: facts[:, :, at] for name, at in conditions.SLICE.items()}
+        known = {name: value[0, 0] for name, value in every.items()}
+        solid = known["sky"][0] < 0.5
+        if not known["has_base"].any() or not solid.any():
+            continue
+        sky = sky_share(every, dict(look))[0, 0]
+        direct = (known["normal"] * shadow.toward.view(3, 1, 1)).sum(0).clamp_min(0) * shadow.sunlit(f)
+        light = look["sky_light"][0, 0] * sky + look["sun"][0, 0] * direct + look["lamp"][0, 0] * known["lamps"].expm1()
+        albedo = to_linear(known["base"])
+        thrown += (albedo * light)[:, solid].sum(1)
+        kept += (albedo * (1 - sky))[:, solid].sum(1)  # falls on other surfaces, again and again
+        count += int(solid.sum())
+    if not count:
+        return None
+    return (thrown / count / (1 - kept / count).clamp_min(0.1)).clamp_min(1e-5).view(1, 1, 3, 1, 1)
 
 
 def azimuth(shot: Shot) -> float:
     """Where the sun stands: the scene's own, else behind the camera to one side, decided by the seed."""
     if facts := sun_facts(shot):
         return facts[0]
-    forward = shot.c2w[shot.frames // 2, :2, 2]
-    rng = np.random.default_rng(shot.job.seed)
-    side = float(rng.choice([-1, 1])) * math.radians(float(rng.uniform(35, 75)))
-    return math.atan2(float(forward[1]), float(forward[0])) + math.pi + side
+    return suns.azimuth(shot.job.seed, shot.c2w[shot.frames // 2, :3, 2].numpy())
+
+
+def rendered_suns(shot: Shot) -> tuple[list[RenderedMap], Tensor]:
+    """Blender's maps of what suns see, relative to the shot's origin; the indices (M,) of what is in none of them."""
+    arrays = job.suns(shot.job)
+    if arrays is None:
+        return [], torch.zeros(0, dtype=torch.long)
+    rows = zip(arrays["axes"], arrays["origin"] - shot.origin.numpy(), arrays["half"], arrays["height"], strict=True)
+    maps = [RenderedMap(torch.tensor(a), torch.tensor(o), float(h), torch.tensor(grid)) for a, o, h, grid in rows]
+    return [m for m in maps if lights_the_shot(shot, m)], torch.from_numpy(arrays["absent"].astype(np.int64))
+
+
+def lights_the_shot(shot: Shot, sun: RenderedMap) -> bool:
+    """Whether that sun reaches anything that the shot sees, where it sees the sky: else something encloses the scene
+    that is no house, such as a painted dome."""
+    frame = [shot.frames // 2]
+    solid = torch.isfinite(shot.depth(frame)[0])
+    if solid.float().mean() > 1 - LEAST_SKY or not solid.any():
+        return True
+    lit = sun.sunlit(shot.points(frame)[0][solid], shot.normal(frame)[0][solid])
+    return float(lit.mean()) > LEAST_LIT
 
 
 @dataclass(frozen=True)
@@ -237,13 +320,14 @@ class Shadows:
     shot: Shot
     toward: Tensor  # (3,) unit
     middle: Tensor  # (3,) relative to the origin
-    still: ShadowMap
+    still: ShadowMap | RenderedMap
+    absent: Tensor  # (M,) indices of objects that are not in `still`
 
     def sunlit(self, frame: int) -> Tensor:
         """(H, W) in 0..1."""
         points, normal = self.shot.points([frame])[0].reshape(-1, 3), self.shot.normal([frame])[0].reshape(-1, 3)
         lit = self.still.sunlit(points, normal)
-        moving = self.shot.moving(frame).reshape(-1)
+        moving = torch.isin(self.shot.index([frame])[0], self.absent).reshape(-1)
         if moving.any():
             walking = ShadowMap(self.toward, self.middle, self.shot.scale)
             walking.add(points[moving])
@@ -251,8 +335,13 @@ class Shadows:
         return lit.view(self.shot.size[1], self.shot.size[0])
 
 
-def shadows(shot: Shot, toward: Tensor, tick: Callable[[], None]) -> Shadows:
-    """Shadow maps from frames spread over the whole shot, every fourth at most MOST_SHADOWED of them."""
+def shadows(
+    shot: Shot, toward: Tensor, tick: Callable[[], None], rendered: RenderedMap | None = None,
+    absent: Tensor | None = None,
+) -> Shadows:  # fmt: skip
+    """Blender's own map where there is one, which lacks the objects `absent`; else one of all points that frames spread
+    over the whole shot saw, every fourth at most MOST_SHADOWED of them."""
+    absent = shot.moving_index if absent is None else torch.cat([shot.moving_index, absent]).unique()
     every = max(4, -(-shot.frames // MOST_SHADOWED))
     some = list(range(0, shot.frames, every))
 
@@ -262,10 +351,12 @@ def shadows(shot: Shot, toward: Tensor, tick: Callable[[], None]) -> Shadows:
 
     middles = [p.median(0).values for f in some[:: max(1, len(some) // 8)] if len(p := still_points(f))]
     middle = torch.stack(middles).mean(0) if middles else torch.zeros(3)
+    if rendered is not None:
+        return Shadows(shot, toward, middle, rendered, absent)
     still = ShadowMap(toward, middle, shot.scale)
     for f in some:
         still.add(still_points(f))
-    return Shadows(shot, toward, middle, still)
+    return Shadows(shot, toward, middle, still, absent)
 
 
 def maps(
@@ -279,11 +370,12 @@ def maps(
         tick()
         part = frames[i : i + CHUNK]
         depth, normal, anchor = shot.depth(part), shot.normal(part), shot.anchors(part)
-        base, gloss, emission = (shot.read(name, part) for name in ("base", "gloss", "emission"))
+        base, gloss, emission, ao, sky = (shot.read(n, part) for n in ("base", "gloss", "emission", "ao", "open"))
         lit = None if shadow is None else torch.stack([shadow.sunlit(f) for f in part])
         out[i : i + CHUNK] = conditions.maps(
             depth=depth, normal=normal, base=None if base is None else base / 255,
-            gloss=None if gloss is None else gloss / 255,
+            gloss=None if gloss is None else gloss / 255, ao=None if ao is None else ao / 255,
+            open_=None if sky is None else sky / 255,
             emission=emission, anchor=anchor,
             K=shot.K[part], c2w=shot.c2w[part], origin=torch.zeros(3), scale=shot.scale,
             lamps=own, sunlit=lit, dtype=dtype,

@@ -29,7 +29,7 @@ def strip_down(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
     layer.samples = 0
     layer.use_volumes = layer.use_freestyle = False
     compat.set_where_known(layer, world_override=None)
-    scene.world = None  # neither its light nor its pictures are wanted, nor its fog
+    scene.world = _dark_world()  # neither its light nor its pictures are wanted, nor its fog
     if scene.background_set:
         _without_world(scene.background_set)
     for thing in bpy.data.objects:
@@ -44,11 +44,19 @@ def strip_down(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
 
 def _unlit(thing: bpy.types.Object) -> None:
     """Colours are asked of surfaces, not of light on them. Cycles follows every path one surface further than asked;
-    with nothing to be seen there, that costs nothing."""
+    with nothing to be seen there, that costs nothing. Shadows stay: ambient occlusion is what they hide of the sky."""
     if thing.type == "LIGHT" or thing.is_shadow_catcher:  # a catcher stands for ground that was filmed elsewhere
         thing.hide_render = True
     thing.visible_diffuse = thing.visible_glossy = thing.visible_transmission = False
-    thing.visible_volume_scatter = thing.visible_shadow = False
+    thing.visible_volume_scatter = False
+
+
+def _dark_world() -> bpy.types.World:
+    """A world without light; Cycles reads from it how far ambient occlusion looks."""
+    world = bpy.data.worlds.new("Shotlock dark")
+    world.use_nodes = True
+    world.node_tree.nodes.clear()
+    return world
 
 
 def _without_world(scene: bpy.types.Scene) -> None:
@@ -148,7 +156,8 @@ def _at_half(tree: Any, socket: Any) -> None:
 
 
 GEOMETRY = ("use_pass_z", "use_pass_normal", "use_pass_vector", "use_pass_object_index")
-COLOUR = ("use_pass_diffuse_color", "use_pass_glossy_color", "use_pass_transmission_color", "use_pass_emit")
+COLOUR = ("use_pass_diffuse_color", "use_pass_glossy_color", "use_pass_transmission_color", "use_pass_emit",
+          "use_pass_ambient_occlusion")
 
 
 def only_passes(layer: bpy.types.ViewLayer, wanted: Iterable[str]) -> None:

@@ -117,7 +117,7 @@ def colour_spaces(strip: Any) -> list[str]:
 
 RENDER_PASSES = {"index": ("IndexOB", "Object Index"), "diffuse": ("DiffCol", "Diffuse Color"),
                  "glossy": ("GlossCol", "Glossy Color"), "transmission": ("TransCol", "Transmission Color"),
-                 "emission": ("Emit", "Emission")}  # 4.x, 5.x; the other passes kept their names
+                 "emission": ("Emit", "Emission"), "ao": ("AO", "Ambient Occlusion")}  # 4.x, 5.x; others kept theirs
 
 
 def render_pass(passes: Any, name: str) -> Any:

@@ -279,6 +279,12 @@ def _colour(shader: Any) -> tuple[list[float] | None, str | None]:
     return None, image
 
 
+def finish(material: bpy.types.Material) -> str:
+    """`_finish` of a material's shader; matt where it has none."""
+    shader = _shader(material)
+    return _finish(shader) if shader is not None else "matt"
+
+
 def _finish(shader: Any) -> str:
     """metal, glass, glowing, glossy, satin or matt: what a word can say of how light leaves it."""
     by_type = {"EMISSION": "glowing", "BSDF_GLASS": "glass", "BSDF_REFRACTION": "glass", "BSDF_METALLIC": "metal"}
@@ -323,6 +329,13 @@ def _sun(lights: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         return None
     return {"name": lit[0]["name"], "direction": lit[0]["direction"], "colour": lit[0]["rgb"],
             "strength": lit[0]["energy"]}
+
+
+def sun_of_world(name: str, toward: np.ndarray, irradiance: np.ndarray) -> dict[str, Any]:
+    """`_sun`, of a world whose picture holds one."""
+    strength = max(float(irradiance.max()), 1e-9)
+    return {"name": name, "direction": _numbers(toward), "colour": _numbers(irradiance / strength),
+            "strength": _number(strength)}
 
 
 def _world(world: bpy.types.World | None) -> dict[str, Any] | None:

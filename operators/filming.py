@@ -14,10 +14,13 @@ import bpy
 import numpy as np
 from mathutils import Color
 
-from ..engine import job
-from . import bare, cameras, facts, lacking, pixels
+from ..engine import job, suns
+from . import bare, cameras, facts, lacking, pixels, sunlight, surroundings
 from .plan import Plan
 from .reader import Pixels, Reader
+
+AO_REACH = 0.35  # of the shot's median distance: corners and contacts, not the whole room
+SKY_REACH = 1000.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,10 @@ def film(folder: Path, order: dict[str, Any], say: Callable[..., None]) -> None:
     job.write_camera(folder, path.c2w, path.K, np.array(plan.frames))
     say(phase="passes", total=len(plan.frames))
     told = in_words(scene, plan, path) | {"warnings": warnings}
-    objects = _render(folder, scene, layer, plan, path, order, say)
+    shutter = Reader(scene)
+    world_sun = _film_world(folder, shutter, scene, plan)
+    told["sun"] = told["sun"] or world_sun
+    objects = _render(folder, shutter, scene, layer, plan, path, order | {"sun": told["sun"]}, say)
     job.write_json(folder / "state" / "captured.json", {"objects": objects, "scene": told})
 
 
@@ -125,8 +131,19 @@ def _excluded(parent: Any) -> Iterator[tuple[Any, bool]]:
 # --- rendering ----------------------------------------------------------------------------------------------------
 
 
-def _render(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan, path: Path3D,
-            order: dict[str, Any], say: Callable[..., None]) -> list[dict[str, Any]]:
+def _film_world(folder: Path, shutter: Reader, scene: bpy.types.Scene, plan: Plan) -> dict[str, Any] | None:
+    """Writes what surrounds the scene; tells of its sun, where its light has one, as a lamp is told of."""
+    world = surroundings.film(shutter, scene, plan.frames[len(plan.frames) // 2])
+    if world is None:
+        return None
+    world = np.nan_to_num(world @ rec709_matrix().T, posinf=pixels.LARGEST).clip(0, pixels.LARGEST)
+    job.write_array(folder / "world.npy", world.astype(np.float16))
+    sun = suns.sun_of(world.astype(np.float64))
+    return facts.sun_of_world(scene.world.name, *sun) if sun else None
+
+
+def _render(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan,
+            path: Path3D, order: dict[str, Any], say: Callable[..., None]) -> list[dict[str, Any]]:
     table = bare.number_objects()
     bare.strip_down(scene, layer)
     camera = bare.new_camera(scene)
@@ -134,19 +151,51 @@ def _render(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, pl
     bare.only_passes(layer, bare.GEOMETRY + bare.COLOUR)
     _stand_aside()
     matrices = Matrices(table, scene, folder / "state", len(plan.frames))
-    shutter, to_rec709 = Reader(scene), rec709_matrix()
+    to_rec709 = rec709_matrix()
+    near, far = _reaches(shutter, scene, camera, plan, path)
     with _arrays(folder, plan) as arrays:
         for i, frame in enumerate(plan.frames):
             bare.aim(scene, camera, path.K[i], plan.size, path.clip[i])
             shutter.before = partial(matrices.read, i)
+            scene.world.light_settings.distance = far
             geometry = shutter.frame(frame, 1)
             shutter.before = lambda depsgraph: None
+            scene.world.light_settings.distance = near
             colour = pixels.recoloured(shutter.frame(frame, order["samples"]), to_rec709)
             _write(arrays, i, plan, path, geometry, colour)
             say(frame=i + 1)
         seen = _seen(arrays["index"])
+        away = sunlight.left_out(table, matrices.moving())
+        _film_suns(folder, shutter, scene, layer, plan, path, arrays["depth"], order["sun"], away)
     matrices.write(folder, seen)
     return [{"index": n, "name": table[n].name} for n in seen if n in table]
+
+
+def _reaches(shutter: Reader, scene: bpy.types.Scene, camera: Any, plan: Plan, path: Path3D) -> tuple[float, float]:
+    """How far ambient occlusion looks, scene units: a share of the shot's median distance, for corners and contacts;
+    and as far as the sky. The first, the middle and the last frame are asked."""
+    found = []
+    for i in sorted({0, len(plan.frames) // 2, len(plan.frames) - 1}):
+        bare.aim(scene, camera, path.K[i], plan.size, path.clip[i])
+        z = pixels.depth(shutter.frame(plan.frames[i], 1)["depth"])
+        found += [z[np.isfinite(z)]]
+    solid = np.concatenate(found)
+    middle = float(np.median(solid)) if len(solid) else 1.0
+    return AO_REACH * middle, SKY_REACH * middle
+
+
+def _film_suns(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan,
+               path: Path3D, depth: np.ndarray, sun: dict[str, Any] | None, away: dict[int, Any]) -> None:
+    """What the sun sees, from every height that the prompt may ask for."""
+    points = sunlight.seen(depth, path.c2w, path.K)
+    if not len(points):
+        return
+    bare.only_passes(layer, ("use_pass_z",))
+    middle = len(plan.frames) // 2
+    own = np.array(sun["direction"]) if sun else None
+    directions = suns.directions(own, plan.seed, path.c2w[middle, :3, 2])
+    maps = sunlight.film(shutter, scene, directions, points, plan.frames[middle], away)
+    job.write_suns(folder, maps)
 
 
 def rec709_matrix() -> np.ndarray:
@@ -185,6 +234,8 @@ def _write(arrays: dict[str, np.ndarray], i: int, plan: Plan, path: Path3D, geom
     arrays["index"][i] = pixels.index(geometry["index"], sky)
     arrays["base"][i] = pixels.srgb(base)
     arrays["gloss"][i] = pixels.share(gloss)
+    arrays["ao"][i] = pixels.share(pixels.ambient(colour["ao"], colour["combined"][..., 3], sky))
+    arrays["open"][i] = pixels.share(pixels.ambient(geometry["ao"], geometry["combined"][..., 3], sky))
     arrays["emission"][i] = pixels.half(np.where(sky[..., None], 0, colour["emission"]))
     arrays["motion"][i] = pixels.half(motion(plan, path, i, z, geometry["vector"]))
 
@@ -228,6 +279,12 @@ class Matrices:
             self.rows = np.lib.format.open_memmap(self.scratch, "w+", np.float32, shape)
         for row, thing in zip(self.rows[i], self.table.values(), strict=False):
             row[:] = thing.evaluated_get(depsgraph).matrix_world
+
+    def moving(self) -> list[int]:
+        """Indices of the objects that do not stand still."""
+        assert self.rows is not None
+        moves = np.array([np.ptp(self.rows[:, row], axis=0).any() for row in range(len(self.table))], bool)
+        return [number for number, moved in zip(self.table, moves, strict=True) if moved]
 
     def write(self, folder: Path, seen: list[int]) -> None:
         """Of those that are seen, as many as a job may hold; those that move come first."""

@@ -42,6 +42,12 @@ def surface_colour(diffuse: np.ndarray, glossy: np.ndarray, transmission: np.nda
     return glowing(np.clip(colour, 0, 1), emission * cover), np.clip(share, 0, 1)
 
 
+def ambient(ao: np.ndarray, alpha: np.ndarray, sky: np.ndarray) -> np.ndarray:
+    """Share (H,W) of the half-space over a surface that is free, in 0..1; the sky counts as free."""
+    cover = np.where(sky, np.float32(0), 1 / np.maximum(alpha, 1 / 64))
+    return np.where(sky, np.float32(1), np.clip(ao[..., 0] * cover, 0, 1))
+
+
 def recoloured(passes: dict[str, np.ndarray], matrix: np.ndarray) -> dict[str, np.ndarray]:
     """The colour passes in another colour space, by a 3x3 matrix of scene-linear values."""
     if np.allclose(matrix, np.eye(3), atol=1e-5):

@@ -1,8 +1,8 @@
-"""Cast shadows from what the camera saw: every visible surface point of the shot, seen once more from the sun.
+"""Cast shadows by maps of what the sun sees first (Williams 1978).
 
-A shadow map (Williams 1978) whose surfaces are the depth passes themselves: it needs no mesh. It knows only what
-some frame of the shot saw: what stands outside of every frame casts nothing.
-Shapes: F frames, H W pixels; one map of SIDE x SIDE cells serves the whole shot, so shadows cannot swim.
+Blender renders a map where it can: exact, whatever the shot's camera sees. Else the surfaces are the depth passes
+themselves, every visible point of the shot seen once more from the sun: such a map knows only what some frame saw.
+Shapes: F frames, H W pixels; one map of side x side cells serves the whole shot, so shadows cannot swim.
 """
 
 from __future__ import annotations
@@ -11,17 +11,64 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-SIDE = 768  # cells of the map
-REACH = 4.0  # scales around the shot's middle that the map covers
+from .. import suns
+
+SIDE = 768  # cells of a map of points
+REACH = 4.0  # scales around the shot's middle that it covers
 BIAS = 0.02  # scales: a surface does not shadow itself
 SLOPE = 2.5  # cells of extra bias per unit of slope
+STEEPEST = 0.05  # cosine to the sun below which the slope's bias no longer grows
+RENDERED_BIAS, RENDERED_SLOPE = 0.25, 0.1  # of a rendered map, cells: its surfaces have no gaps
+SOFT = (-1, 0, 1)  # cells beside a point that are asked too: the sun is no point
 
 
 def sun_axes(toward: Tensor) -> Tensor:
     """(3,) unit, toward the sun -> (3, 3) rows: two across, one toward the sun."""
-    helper = torch.tensor([1.0, 0, 0]) if abs(float(toward[2])) > 0.9 else torch.tensor([0, 0, 1.0])
-    across = functional.normalize(torch.linalg.cross(helper.to(toward), toward), dim=0)
-    return torch.stack([across, torch.linalg.cross(toward, across), toward])
+    return torch.from_numpy(suns.axes(toward.double().cpu().numpy())).to(toward)
+
+
+def reaches(grid: Tensor, uv: Tensor, height: Tensor, soft: tuple[int, ...], slope: Tensor | None = None) -> Tensor:
+    """Share of the sun (N,) that comes past a map's surfaces (side, side), for points at uv (N, 2) in cells that lie
+    `height` (N,) toward it: bilinear over cells, averaged over the neighbours `soft` (Reeves et al. 1987).
+
+    slope (N, 2): by how much the point's own plane rises a cell; each cell is compared with that plane, so that a slanted
+    surface does not shade itself (receiver-plane bias, Isidoro 2006).
+    """
+    side, lit = len(grid), torch.zeros_like(height)
+    corner = (uv - 0.5).floor().long()
+    part = uv - 0.5 - corner
+    for dx in range(soft[0], soft[-1] + 2):
+        for dy in range(soft[0], soft[-1] + 2):
+            # a box as wide as `soft`, slid by a part of a cell
+            x = 1 - part[:, 0] if dx == soft[0] else part[:, 0] if dx > soft[-1] else 1.0
+            y = 1 - part[:, 1] if dy == soft[0] else part[:, 1] if dy > soft[-1] else 1.0
+            at = (corner[:, 1] + dy).clamp(0, side - 1), (corner[:, 0] + dx).clamp(0, side - 1)
+            own = height if slope is None else height + slope[:, 0] * (dx - part[:, 0]) + slope[:, 1] * (dy - part[:, 1])
+            lit += x * y * (grid[at] <= own)
+    return lit / len(soft) ** 2
+
+
+class RenderedMap:
+    """A map that Blender made: the height toward the sun of what it meets first, over a square across it."""
+
+    def __init__(self, axes: Tensor, origin: Tensor, half: float, height: Tensor) -> None:
+        """axes (3, 3) rows, the last toward the sun; origin (3,) the square's middle; half its side, scene units;
+        height (side, side) over the origin, -inf where nothing is."""
+        self.axes, self.origin, self.half, self.grid = axes.float(), origin, half, height
+
+    @property
+    def toward(self) -> Tensor:
+        return self.axes[2]
+
+    def sunlit(self, points: Tensor, normal: Tensor) -> Tensor:
+        """(N, 3), (N, 3) unit -> (N,) in 0..1."""
+        local, side = (points - self.origin).float() @ self.axes.T, len(self.grid)
+        uv = (local[:, :2] / self.half + 1) * (side / 2)
+        turned, cell = normal.float() @ self.axes.T, 2 * self.half / side
+        slope = -cell * turned[:, :2] / turned[:, 2:].clamp_min(STEEPEST)
+        bias = cell * RENDERED_BIAS + RENDERED_SLOPE * slope.norm(dim=1)
+        lit = reaches(self.grid, uv, local[:, 2] + bias, SOFT, slope)
+        return torch.where(((uv > 0) & (uv < side)).all(1), lit, 1.0)
 
 
 class ShadowMap:
@@ -48,24 +95,17 @@ class ShadowMap:
         self.ready = None
 
     def _finished(self) -> Tensor:
-        """The map (1, 1, SIDE, SIDE) with empty cells filled from their neighbours."""
+        """The map (SIDE, SIDE) with empty cells filled from their neighbours."""
         if self.ready is None:
             grid = self.height.view(1, 1, SIDE, SIDE)
             grown = functional.max_pool2d(grid, 3, 1, 1)
-            self.ready = torch.where(torch.isinf(grid), grown, grid)
+            self.ready = torch.where(torch.isinf(grid), grown, grid)[0, 0]
         return self.ready
 
     def sunlit(self, points: Tensor, normal: Tensor) -> Tensor:
         """(N, 3), (N, 3) unit -> (N,) in 0..1: the share of four neighbouring cells that the sun reaches past."""
         uv, height = self._across(points)
-        cosine = (normal @ self.axes[2]).clamp(0.05, 1)
+        cosine = (normal @ self.axes[2]).clamp(STEEPEST, 1)
         bias = BIAS + SLOPE * (2 * REACH / SIDE) * (1 - cosine**2).sqrt() / cosine
-        inside = ((uv > 1) & (uv < SIDE - 1)).all(1)
-        grid, lit = self._finished()[0, 0], torch.zeros_like(height)
-        corner = (uv - 0.5).floor().long().clamp(0, SIDE - 2)
-        part = (uv - 0.5 - corner).clamp(0, 1)
-        for dx in (0, 1):
-            for dy in (0, 1):
-                weight = (part[:, 0] if dx else 1 - part[:, 0]) * (part[:, 1] if dy else 1 - part[:, 1])
-                lit += weight * (grid[corner[:, 1] + dy, corner[:, 0] + dx] <= height + bias)
-        return torch.where(inside, lit, 1.0)
+        lit = reaches(self._finished(), uv, height + bias, (0,))
+        return torch.where(((uv > 1) & (uv < SIDE - 1)).all(1), lit, 1.0)

@@ -34,7 +34,7 @@ class LiteConfig:
     stem: int = 64  # channels at a quarter of the size
     detail: int = 12  # channels handed from the quarter size to the full size
     head: int = 24  # channels of the full-size convolutions
-    conditions: int = conditions.WIDTH
+    conditions: int = conditions.WIDTH  # older weights know fewer, the first of them; the shader knows them all
     family: str = "lite"
     version: int = 1
 
@@ -135,7 +135,7 @@ class Lite(nn.Module):
         parts = []
         for i in range(0, len(clip.x), FULL_SIZE_CHUNK):
             at = slice(i, i + FULL_SIZE_CHUNK)
-            part = torch.cat([clip.x[at], clip.maps[at].to(clip.x.dtype)], 1)
+            part = torch.cat([clip.x[at], clip.maps[at, : self.config.conditions].to(clip.x.dtype)], 1)
             y = self.stem(part.contiguous(memory_format=torch.channels_last))
             parts.append(self.stem_block(F.gelu(y), time))
             tick()
@@ -167,7 +167,7 @@ class Lite(nn.Module):
         grow: dict[str, Any] = dict(scale_factor=STEM, mode="bilinear", align_corners=False)
         smooth = F.interpolate(self.fields(y).float(), **grow)
         detail = F.interpolate(F.gelu(self.detail(y)), **grow)
-        z = torch.cat([detail, x.to(detail.dtype), maps.to(detail.dtype)], 1)
+        z = torch.cat([detail, x.to(detail.dtype), maps[:, : self.config.conditions].to(detail.dtype)], 1)
         scale, shift = self.head_time(time)[:, :, None, None].chunk(2, 1)
         z = F.gelu(self.head1(z.contiguous(memory_format=torch.channels_last)) * (1 + scale) + shift)
         z = z + F.gelu(self.head2(z))

@@ -9,11 +9,13 @@ Shapes: B batch, F frames, H W pixels; colours in scene-linear units with the ex
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..conditions import SLICE, distance_from_channel
+from ..conditions import SLICE, distance_from_channel, hemisphere
 from ..geometry import patterns
 from ..geometry.value_noise import value_noise
 from ..prompt.words import COLOUR_WORDS, MATERIALS, STYLES, named
@@ -51,6 +53,10 @@ SNOW = (0.88, 0.90, 0.95)
 
 LEVELS = 5  # of a posterised picture
 GLOW = 4.0  # radiance of joints that glow, over their colour
+HORIZON = 4.0  # how sharply what is mirrored changes from ground to sky
+FILL = 0.5  # of what surfaces throw back reaches the deepest corner
+OUTDOORS = 0.08  # mean share of the sky that surfaces see, from which on a scene is outdoors
+MOST_EXPOSED = 2.5
 NO_CLOUD_BELOW = 0.02  # of the ray's height
 NIGHT = 0.06  # zenith below which stars show
 CLOUD_SIZES = (1.2, 3.7)
@@ -79,7 +85,8 @@ def unpack(raw: Tensor) -> Look:
 
 def paint(look: Look) -> patterns.Paint:
     """What patterns.py has to draw for the look of one clip."""
-    one = {name: value[0].flatten().tolist() for name, value in look.items()}
+    wanted = ("pattern", "on_up", "on_side", "paint", *DRAWN)
+    one = {name: look[name][0].flatten().tolist() for name in wanted}
     by_hand = any(one[name][0] > 0 for name in DRAWN)
     return patterns.Paint(tuple(one["pattern"]), one["on_up"][0], one["on_side"][0], one["paint"][0], by_hand)
 
@@ -145,12 +152,34 @@ def tone(colour: Tensor, look: Look) -> Tensor:
     return 2 * c * look["tint"].exp() - 1
 
 
+def world(direction: Tensor, picture: Tensor) -> Tensor:
+    """The scene's own surroundings in a direction (1, F, 3, H, W), by their picture (1, 3, h, w); it lies as
+    engine/suns.py says."""
+    x, y, z = direction[0].movedim(1, 0)
+    seam = torch.cat([picture[..., -1:], picture, picture[..., :1]], -1)  # left and right meet
+    across = torch.atan2(x, y) / math.pi * picture.shape[-1] / seam.shape[-1]
+    down = -torch.asin(z.clamp(-1, 1)) / (math.pi / 2)
+    grid = torch.stack([across, down], -1)
+    found = functional.grid_sample(seam.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False)
+    return found[None]
+
+
 def sky(direction: Tensor, sun: Tensor, look: Look) -> Tensor:
-    """Clear sky in a direction (B, F, 3, H, W): zenith to horizon, glow around the sun."""
+    """Sky in a direction (B, F, 3, H, W): the scene's own where the look holds it, else a clear one, zenith to horizon
+    with a glow around the sun."""
+    if "world" in look:
+        return world(direction, look["world"])
     low = (1 - direction[:, :, 2:3].clamp(0, 1)) ** 4
     toward = (direction * sun).sum(2, keepdim=True).clamp(0, 1)
     halo = look["glow"] * (0.14 * toward**8 + 0.1 * toward**64)
     return look["zenith"] + (look["horizon"] - look["zenith"]) * low + look["sun"] * halo
+
+
+def around(direction: Tensor, sun: Tensor, facts: dict[str, Tensor], look: Look) -> Tensor:
+    """What a surface mirrors from a direction: the sky as far as it sees it, else what other surfaces throw back."""
+    free = (facts["open"] / hemisphere(facts["normal"][:, :, 2:3]).clamp_min(0.05)).clamp(0, 1)
+    seen = free * (0.5 + direction[:, :, 2:3] * HORIZON).clamp(0, 1)
+    return look["ground_light"] + seen * (sky(direction, sun, look) - look["ground_light"])
 
 
 def _shares(facts: dict[str, Tensor], look: Look, drift: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,6 +191,28 @@ def _shares(facts: dict[str, Tensor], look: Look, drift: Tensor) -> tuple[Tensor
     mirror = facts["gloss"] * (0.35 + 0.65 * fresnel)
     puddle = look["wet"] * (up - 0.6).clamp(0, 0.4) / 0.4 * (0.08 + 0.8 * fresnel)
     return snow, torch.maximum(mirror, puddle) * (1 - snow)
+
+
+def in_place(look: Look, maps: Tensor) -> Look:
+    """The look with how its sky is shared out in this scene: a street that sees little sky is exposed for what it sees,
+    and indoors what came in through windows is everywhere. maps (B, F, C, H, W), of some frames."""
+    facts = {name: maps[:, :, SLICE[name]].float() for name in ("sky", "normal", "ao", "open")}
+    solid = 1 - facts["sky"]
+    count = solid.sum((1, 2, 3, 4), keepdim=True).clamp_min(1)
+    plain, seen = (
+        (value * solid).sum((1, 2, 3, 4), keepdim=True) / count
+        for value in (hemisphere(facts["normal"][:, :, 2:3]) * facts["ao"], facts["open"])
+    )
+    outdoors = (seen > OUTDOORS).float()
+    return {**look, "outdoors": outdoors, "exposed": (plain / seen.clamp_min(OUTDOORS)).clamp(0.5, MOST_EXPOSED)}
+
+
+def sky_share(facts: dict[str, Tensor], look: Look) -> Tensor:
+    """Share of a surface's surroundings (B, F, 1, H, W) that is sky, as far as the picture is exposed for it."""
+    plain = hemisphere(facts["normal"][:, :, 2:3]) * facts["ao"]
+    if "outdoors" not in look:
+        return plain
+    return look["outdoors"] * (facts["open"] * look["exposed"]).clamp(0, 1) + (1 - look["outdoors"]) * plain
 
 
 def painted(albedo: Tensor, facts: dict[str, Tensor], look: Look, pane: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,22 +256,22 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     facts = {
         name: maps[:, :, SLICE[name]].float()
         for name in ("distance", "sky", "ray", "normal", "gloss", "emission", "sunlit", "lamps",
-                     "tone", "line", "cover")
+                     "tone", "line", "cover", "ao", "open")
     }  # fmt: skip
     sun = sun_direction(look["height"], azimuth)
     normal, ray = facts["normal"], facts["ray"]
-    up = normal[:, :, 2:3]
     albedo, cover = painted(to_linear(base), facts, look, fields["pane"])
     facts["gloss"] = facts["gloss"] + cover * (look["paint_gloss"] - facts["gloss"])
     snow, mirror = _shares(facts, look, fields["drift"])
     albedo = albedo * (1 - 0.35 * look["wet"])
     albedo = albedo + snow * (torch.tensor(SNOW, device=maps.device).view(3, 1, 1) - albedo)
     sunlight = look["sun"] * (normal * sun).sum(2, keepdim=True).clamp_min(0) * facts["sunlit"]
-    daylight = look["sky_light"] * (0.5 + 0.5 * up) + look["ground_light"] * (0.5 - 0.5 * up)
+    open_ = sky_share(facts, look)
+    daylight = look["sky_light"] * open_ + look["ground_light"] * (1 - open_) * (FILL + (1 - FILL) * facts["ao"])
     lamps = look["lamp"] * (facts["lamps"].exp() - 1)
     colour = albedo * (daylight + sunlight + lamps)
     mirrored = ray - 2 * (ray * normal).sum(2, keepdim=True) * normal
-    colour = colour + mirror * ((0.35 + 0.65 * albedo) * sky(mirrored, sun, look) - colour)
+    colour = colour + mirror * ((0.35 + 0.65 * albedo) * around(mirrored, sun, facts, look) - colour)
     colour = (
         colour + fields["pane"] * look["lit"] * look["window"] + (0.3 + look["lamp"]) * (facts["emission"].exp() - 1)
     )
@@ -228,6 +279,6 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     fog = 1 - torch.exp(-look["fog_density"] * distance_from_channel(facts["distance"]))
     colour = colour + fog * (look["fog"] - colour)
     clear = sky(ray, sun, look)
-    if (facts["sky"] > 0.5).any():  # indoors nobody pays for clouds
+    if (facts["sky"] > 0.5).any() and "world" not in look:  # indoors nobody pays for clouds
         clear = clear * (clouds(ray, look) + fields["cloud"]).exp()
     return drawn(tone(torch.where(facts["sky"] > 0.5, clear, colour), look), maps, look)

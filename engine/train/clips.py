@@ -1,7 +1,6 @@
 """One training clip: a brief, its scene ray-cast, its picture shaded, its conditions as the engine would see them.
 
-The picture is shaded by the same formula as the model's head but with what the head does not know: occlusion in corners,
-clouds, stars, drifts of snow, panes that are lit one by one, a tone curve that varies from clip to clip.
+The picture is shaded by the same formula as the model's head but with what the head does not know: drifts of snow, panes that are lit one by one, a tone curve that varies from clip to clip.
 """
 
 from __future__ import annotations
@@ -47,11 +46,7 @@ class Clip:
     rows: Tensor  # (S, G)
 
 
-def occlusion(p: scenes.Passes, room: bool) -> Tensor:
-    """Cheap darkening near the ground and in corners, (F, H, W)."""
-    height = p.point[..., 2].clamp(0, 2) / 2
-    wall = p.normal[..., 2].abs() < 0.6
-    return torch.where(wall, 0.62 + 0.38 * height, 1.0) * (0.92 if room else 1.0)
+AO_DROPPED = 0.15  # of the clips: a job folder may have no such pass
 
 
 def render(brief: captions.Brief, frames: int, height: int, width: int, rng: np.random.Generator) -> Clip:
@@ -68,15 +63,19 @@ def render(brief: captions.Brief, frames: int, height: int, width: int, rng: np.
     scale = conditions.scene_scale(p.depth)
     common: dict[str, Any] = dict(depth=p.depth, normal=p.normal, gloss=p.gloss, emission=p.emission, anchor=p.anchor, K=p.K, c2w=p.c2w,
                   origin=p.c2w[0, :3, 3].float(), scale=scale, lamps=scene.lamps)  # fmt: skip
-    maps = conditions.maps(base=p.base, sunlit=lit if rng.random() < 0.7 else None, **common)
+    ao, open_ = scenes.ambient(scene, p, rng)
+    maps = conditions.maps(base=p.base, sunlit=lit if rng.random() < 0.7 else None, ao=ao, open_=open_, **common)
     footprint = anchors.footprint(p.depth, p.K)
     paint = shading.paint(look)
     conditions.put_paint(maps, paint, anchor=p.anchor, normal=p.normal, footprint=footprint, depth=p.depth,
                          index=p.index, scale=scale)  # fmt: skip
     truth = maps.clone()
     truth[:, SLICE["sunlit"]] = lit[:, None]
-    room = brief.place == "room"
-    occluded = (p.base * occlusion(p, room)[..., None] ** (1 / 2.2)).permute(0, 3, 1, 2)
+    look = shading.in_place(look, truth[None])
+    if rng.random() < AO_DROPPED:
+        maps[:, SLICE["ao"]] = 1
+        maps[:, SLICE["open"]] = torch.where(maps[:, SLICE["sky"]] > 0.5, 1, conditions.hemisphere(maps[:, SLICE["normal"]][:, 2:]))
+    base = p.base.permute(0, 3, 1, 2)
     ray = maps[:, SLICE["ray"]].permute(0, 2, 3, 1)
     drift = 0.6 * (value_noise(p.anchor * 1.1)[0] - 0.4)[:, None]
     glow = (p.pane & (p.chance < float(values["lit"][0])))[:, None] * (0.4 + 0.9 * p.chance[:, None])
@@ -85,7 +84,7 @@ def render(brief: captions.Brief, frames: int, height: int, width: int, rng: np.
         "pane": (glow / max(float(values["lit"][0]), 0.05))[None],
         "cloud": torch.zeros(1, 1, 1, 1, 1),
     }
-    picture = shading.shade(truth[None], occluded[None], look, angle, fields)[0].clamp(-1, 1)
+    picture = shading.shade(truth[None], base[None], look, angle, fields)[0].clamp(-1, 1)
     gamma = float(np.exp(rng.normal(0, 0.07)))  # films differ in their curve; the head does not know it
     picture = ((picture + 1) / 2) ** gamma * 2 - 1
     known_height = float(values["height"][0]) if rng.random() < 0.3 else None

@@ -6,11 +6,13 @@ import argparse
 import math
 from pathlib import Path
 
+from ..weights import machine
 from . import team
+from .codec import LearnCodec
 from .lite import Learn
 from .loop import ENDLESS, Recipe, Task, train
 
-TASKS = {"lite": Learn}
+TASKS = {"lite": Learn, "codec": LearnCodec}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,6 +41,7 @@ def main(argv: list[str]) -> int:
     recipe = Recipe(
         minutes=a.minutes, most_steps=a.steps, rate=a.rate, seed=a.seed, threads=a.threads, words_first=a.words_first,
         streams=a.streams or own.size, compile=a.compile,
+        precision="bfloat16" if own.device.type == "cuda" else machine.probe()[0],
     )  # fmt: skip
     task: Task = TASKS[a.what]()
     try:

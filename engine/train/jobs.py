@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import conditions, job
 from ..geometry import anchors, cameras
 from ..models import shading
-from . import captions, clips, held_out, scenes
+from . import captions, held_out, scenes
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ def write(folder: Path, case: Case, **fields: object) -> Path:
     p = scenes.passes(scene, height, width)
     index, matrix = scenes.motion(scene, frames)
     base = torch.where(torch.isfinite(p.depth)[..., None], GREY, 0.0).expand_as(p.base) if case.grey else p.base
+    ao, open_ = scenes.ambient(scene, p, np.random.default_rng(case.seed))
     arrays = {
         "depth": p.depth, "normal": p.normal, "base": (base * 255).round(), "gloss": (p.gloss * 255).round(),
-        "emission": p.emission, "index": p.index, "motion": motion(p, index, matrix),
+        "ao": (ao * 255).round(), "open": (open_ * 255).round(), "emission": p.emission, "index": p.index, "motion": motion(p, index, matrix),
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in arrays.items():
@@ -77,7 +78,7 @@ def write(folder: Path, case: Case, **fields: object) -> Path:
         "objects": tuple({"index": int(i), "name": f"Shape {i}"} for i in seen), "scene": _facts(case, scene),
     }  # fmt: skip
     job.write(job.Job(folder=folder, **{**values, **fields}))
-    write_frames(folder / "truth", truth(case, scene, p))
+    write_frames(folder / "truth", truth(case, scene, p, ao, open_))
     return folder
 
 
@@ -97,21 +98,21 @@ def look(case: Case) -> shading.Look:
     return shading.with_sky(shading.unpack(torch.from_numpy(captions.raw(values))[None]), torch.tensor([5.0]))
 
 
-def truth(case: Case, scene: scenes.Scene, p: scenes.Passes) -> Tensor:
-    """(F, 3, H, W) in -1..1: the scene in its brief's light, with the corners' darkness that the model is not told."""
+def truth(case: Case, scene: scenes.Scene, p: scenes.Passes, ao: Tensor, open_: Tensor) -> Tensor:
+    """(F, 3, H, W) in -1..1: the scene in its brief's light."""
     own, angle = look(case), torch.full((1, 1, 1, 1, 1), AZIMUTH)
     lit = scenes.sunlit(scene, p, shading.sun_direction(own["height"], angle).flatten())
     scale = conditions.scene_scale(p.depth)
     maps = conditions.maps(
         depth=p.depth, normal=p.normal, base=p.base, gloss=p.gloss, emission=p.emission, anchor=p.anchor, K=p.K, c2w=p.c2w,
-        origin=p.c2w[0, :3, 3].float(), scale=scale, lamps=scene.lamps, sunlit=lit,
+        origin=p.c2w[0, :3, 3].float(), scale=scale, lamps=scene.lamps, sunlit=lit, ao=ao, open_=open_,
     )  # fmt: skip
     conditions.put_paint(maps, shading.paint(own), anchor=p.anchor, normal=p.normal, depth=p.depth, index=p.index, scale=scale,
                          footprint=anchors.footprint(p.depth, p.K))  # fmt: skip
-    dark = (p.base * clips.occlusion(p, case.brief.place == "room")[..., None] ** (1 / 2.2)).permute(0, 3, 1, 2)
+    own, base = shading.in_place(own, maps[None]), p.base.permute(0, 3, 1, 2)
     still = {"drift": torch.zeros(1), "pane": torch.zeros(1), "cloud": torch.zeros(1)}
     pictures = [
-        shading.shade(maps[None, f : f + 1], dark[None, f : f + 1], own, angle, {k: v.view(1, 1, 1, 1, 1) for k, v in still.items()})
+        shading.shade(maps[None, f : f + 1], base[None, f : f + 1], own, angle, {k: v.view(1, 1, 1, 1, 1) for k, v in still.items()})
         for f in range(len(maps))
     ]
     return torch.cat(pictures, 1)[0].clamp(-1, 1)

@@ -15,8 +15,9 @@ from .. import conditions
 from ..diffusion import schedule
 from ..models import shading
 from ..models.lite import Lite, LiteConfig, Sample
+from ..weights import machine
 from . import captions
-from .data import Data, Item, Sizes
+from .data import Data, Drops, Item, Sizes
 from .loop import Recipe, taken_up
 from .sheet import sheet
 
@@ -57,6 +58,7 @@ class Learn:
     config: LiteConfig = field(default_factory=LiteConfig)
     family: str = "lite"
     columns: tuple[str, ...] = ("shaded", "whole", "small", "look", "pane", "base", "briefs")
+    drops: Drops = field(default_factory=Drops)
 
     def model(self, folder: Path) -> Lite:
         model = Lite(self.config)
@@ -75,7 +77,7 @@ class Learn:
         assert isinstance(model, Lite)
         if share < recipe.words_first:
             return {"briefs": briefs_loss(model, data, 2 * LOOK_BATCH)}
-        parts = pictures_losses(model, data, data.pack(self.sizes(share)), max(0.25, 1 - 3 * share))
+        parts = pictures_losses(model, data, recipe, data.pack(self.sizes(share)), max(0.25, 1 - 3 * share))
         return {**parts, "briefs": briefs_loss(model, data, LOOK_BATCH)}
 
     def sheet(self, model: nn.Module, path: Path) -> None:
@@ -95,7 +97,9 @@ def times(data: Data, pack: list[Item]) -> Tensor:
     return torch.where(u[1] < 0.1, torch.ones(len(pack)), torch.stack(moved).clamp(0.02, 1)).to(data.device)
 
 
-def pictures_losses(model: Lite, data: Data, pack: list[Item], taught: float) -> dict[str, Tensor]:
+def pictures_losses(
+    model: Lite, data: Data, recipe: Recipe, pack: list[Item], taught: float
+) -> dict[str, Tensor]:
     """Losses of one prediction of a pack. To a share `taught` of the clips the shader is given the true look, so that
     the fields learn from the start."""
     rows, statistics = torch.stack([item.rows for item in pack]), torch.stack([item.statistics for item in pack])
@@ -111,7 +115,7 @@ def pictures_losses(model: Lite, data: Data, pack: list[Item], taught: float) ->
         noisy = schedule.mix(item.picture, item.noise, t[i])
         azimuth = item.azimuth.view(1, 1, 1, 1, 1)
         samples.append(Sample(noisy, item.maps, t[i], tokens[i], pooled[i], look, azimuth, frames))
-    with torch.autocast(data.device.type, torch.bfloat16):
+    with machine.products(data.device.type, recipe.precision):
         outs = model(samples)
     parts = [clip_losses(item, sample, out) for item, sample, out in zip(pack, samples, outs, strict=True)]
     means = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}

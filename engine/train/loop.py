@@ -42,12 +42,12 @@ class Recipe:
     rate: float = 1e-3
     warm_up: int = 100
     decay: float = 0.999  # of the average
-    drops: Drops = field(default_factory=Drops)
     seed: int = 0
     save_every: float = 120.0  # seconds
     threads: int = 2
     streams: int = 1  # packs of clips in a step; as many processes can share them
     compile: bool = False
+    precision: str = "float32"  # of products; bfloat16 where the machine is clearly quicker with it
 
     def share(self, step: int, seconds: float) -> float:
         """How far the run is, 0..1: by steps where they are counted (the same at every repetition), else by the clock."""
@@ -64,6 +64,10 @@ class Task(Protocol):
     @property
     def columns(self) -> tuple[str, ...]:
         """Of the log, after step, seconds and norm."""
+
+    @property
+    def drops(self) -> Drops:
+        """How often conditions are left out."""
 
     def model(self, folder: Path) -> nn.Module:
         """A fresh model, or the one whose weights lie in the folder."""
@@ -176,7 +180,7 @@ def begin(folder: Path, recipe: Recipe, task: Task, team: Team = ALONE) -> Run:
     optimiser = torch.optim.AdamW(learner.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01)
     average = {key: value.clone() for key, value in learner.model.state_dict().items()}
     streams = {
-        n: Data(recipe.seed, recipe.drops, n, recipe.streams, team.device) for n in team.streams(recipe.streams)
+        n: Data(recipe.seed, task.drops, n, recipe.streams, team.device) for n in team.streams(recipe.streams)
     }
     run = Run(folder, recipe, task, learner, average, optimiser, streams, team)
     if kept is not None:

@@ -633,6 +633,29 @@ def motion(scene: Scene, frames: int) -> tuple[Tensor, Tensor]:
     return index, matrix
 
 
+AO_RAYS, AO_REACH = 6, 0.35  # a pixel; of the median distance, as the capture asks Blender
+AO_THIN = 2  # one pixel in so many, each way, is asked
+
+
+def ambient(scene: Scene, p: Passes, rng: Rng) -> tuple[Tensor, Tensor]:
+    """Ambient occlusion and openness (F, H, W) by rays over the surface, noisy as a renderer's are: share of them that go
+    free, nearby and as far as the sky."""
+    from ..conditions import scene_scale
+
+    point, normal = (t[:, ::AO_THIN, ::AO_THIN] for t in (p.point, p.normal))
+    frames, height, width = point.shape[:3]
+    o, n = (t.reshape(frames, -1, 3) for t in (point + 0.02 * normal, normal))
+    reach, counts = AO_REACH * scene_scale(p.depth), torch.zeros(2, frames, height * width)
+    draws = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    for _ in range(AO_RAYS):
+        around = F.normalize(torch.randn(o.shape, generator=draws), dim=-1)
+        t, _, _ = trace(scene, o, F.normalize(n * 1.001 + around, dim=-1))  # by the cosine
+        counts += torch.stack([t > reach, torch.isinf(t)])
+    thin = (counts / AO_RAYS).view(2, frames, height, width)
+    ao, open_ = torch.where(torch.isfinite(p.depth), F.interpolate(thin, p.depth.shape[1:], mode="nearest"), 1.0)
+    return ao, open_
+
+
 def sunlit(scene: Scene, p: Passes, toward_sun: Tensor) -> Tensor:
     """(F, H, W): 1 where the sun reaches the surface, by a ray toward it."""
     frames, height, width = p.depth.shape

@@ -17,6 +17,7 @@ from ..diffusion import sampler, schedule
 from ..geometry.noise import surface_noise
 from ..models import shading
 from ..models.lite import Lite, Sample
+from ..weights import machine
 from . import captions, clips
 
 HELD_OUT = 10_000_000  # seeds from here on are never trained on
@@ -56,7 +57,7 @@ def sample(model: Lite, clip: clips.Clip, with_base: bool, steps: int = 4, seed:
     times = schedule.times(steps, schedule.size_shift(*maps.shape[-2:]))
     for t, t_next in pairwise(times):
         seen = Sample(x, maps, torch.tensor(t, dtype=torch.float32), tokens[0], pooled[0], look, azimuth)
-        with torch.autocast("cpu", torch.bfloat16):
+        with machine.products("cpu", machine.probe()[0]):
             x0 = model([seen])[0]["x0"]
         x = sampler.step(x, x0, t, t_next)
     return x.clamp(-1, 1)

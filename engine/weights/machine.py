@@ -83,6 +83,12 @@ def probe() -> tuple[str, str]:
     return answer, f"the probe's bf16 products were {'clearly' if clearly else 'not clearly'} faster"
 
 
+def products(device: str, precision: str) -> torch.autocast:
+    """Within it, matrix products and convolutions run in that precision."""
+    dtype = PRECISIONS[precision]
+    return torch.autocast(device, dtype, enabled=dtype != torch.float32)
+
+
 def choose(recorded: dict[str, Any] | None = None) -> Machine:
     """What to run with. A job that goes on keeps the precision and threads it began with: its bytes stay the same."""
     if recorded and recorded.get("precision") in PRECISIONS and isinstance(recorded.get("threads"), int):

@@ -417,3 +417,121 @@ def test_linked_libraries(still, tools, tmp_path):
     without = tools.film(tmp_path / "without", still)
     assert any("library.blend" in warning for warning in without.capture.warnings)
     assert without.covered("Box").any()
+
+
+# Light and shadow
+
+
+def wall_of(name, size, location):
+    bpy.ops.mesh.primitive_cube_add(size=1, location=location)
+    bpy.context.object.name, bpy.context.object.scale = name, size
+    return bpy.context.object
+
+
+def test_a_corner_sees_less_of_its_surroundings_than_open_ground(still, tools, tmp_path):
+    """Ambient occlusion nearby; and the sky: half of it over a lone wall, less between two."""
+    bpy.data.objects.remove(bpy.data.objects["Box"])
+    bpy.data.objects["Floor"].scale = (50, 50, 1)
+    wall_of("Wall", (12, 0.2, 6), (0, 2, 3))
+    alone = tools.film(tmp_path / "alone", still)
+    wall_of("Behind", (12, 0.2, 6), (0, -10, 3))
+    opposite = tools.film(tmp_path / "opposite", still)
+    floor, wall = alone.covered("Floor"), alone.covered("Wall")
+    z = alone.depth[0]
+    y = tools.world_points(alone, 0)[..., 1]
+    near, far = floor & (y > 0.5) & (y < 1.9), floor & (y < -2.5)
+    assert alone.ao[0][far].mean() > 250 and alone.ao[0][near].mean() < 225
+    assert abs(alone.open[0][wall].mean() / 255 - 0.5) < 0.06
+    assert opposite.open[0][wall].mean() < 0.94 * alone.open[0][wall].mean()
+    assert set(np.unique(alone.open[0][~np.isfinite(z)])) <= {255}
+
+
+def shade_under(made, x, y):
+    """Whether the first sun's map holds something over the floor at x, y."""
+    axes, origin, half, height = (made.suns[name][0] for name in ("axes", "origin", "half", "height"))
+    local = axes @ (np.array([x, y, 0.0]) - origin)
+    cell = ((local[:2] / half + 1) * len(height) / 2).astype(int)
+    assert (cell >= 0).all() and (cell < len(height)).all()
+    return height[cell[1], cell[0]] > local[2] + 0.05
+
+
+def test_the_sun_sees_what_the_camera_does_not(still, tools, tmp_path):
+    """A roof over the camera, a dome of light around everything, a pane of glass and a ball that moves."""
+    for lamp in [o for o in still.objects if o.type == "LIGHT"]:
+        lamp.rotation_euler = (0, 0, 0)  # straight down
+    wall_of("Roof", (2, 2, 0.1), (4, 0, 9))
+    shaded(sphere((0, 0, 0), "Dome"), "ShaderNodeEmission", Strength=1)
+    bpy.data.objects["Dome"].scale = (60, 60, 60)
+    shaded(wall_of("Pane", (2, 2, 0.1), (-4, 0, 5)), "ShaderNodeBsdfGlass")
+    ball = sphere((0, 3, 2), "Ball")
+    ball.keyframe_insert("location", frame=1)
+    ball.location.x = 2
+    ball.keyframe_insert("location", frame=2)
+    still.frame_end = 2
+    made = tools.film(tmp_path, still)
+    assert np.allclose(made.suns["axes"][0][2], (0, 0, 1), atol=1e-5)
+    assert shade_under(made, 4, 0) and not shade_under(made, 4, 3) and shade_under(made, 0, 0), "the roof and the box"
+    assert not shade_under(made, -4, 0) and not shade_under(made, 0, 3) and not shade_under(made, 2, 3)
+    names = {n: o["name"] for o in made.job.objects for n in [o["index"]]}
+    assert {names[n] for n in made.suns["absent"] if n in names} >= {"Ball"}
+    rotations = made.suns["axes"]
+    assert np.allclose(rotations @ np.swapaxes(rotations, 1, 2), np.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize("strength", [0.5, 2.0])
+def test_the_world_is_filmed_as_it_lies(still, tools, tmp_path, strength):
+    """A world whose colour is its direction: row 0 up, the middle column along +y, right of it toward +x."""
+    world = bpy.data.worlds.new("Ways")
+    still.world = world
+    if bpy.app.version < (5, 0):
+        world.use_nodes = True
+    nodes, links = world.node_tree.nodes, world.node_tree.links
+    background = next(n for n in nodes if n.type == "BACKGROUND")
+    background.inputs["Strength"].default_value = strength
+    where, half = nodes.new("ShaderNodeTexCoord"), nodes.new("ShaderNodeVectorMath")
+    half.operation = "MULTIPLY_ADD"
+    half.inputs[1].default_value = half.inputs[2].default_value = (0.5, 0.5, 0.5)
+    links.new(where.outputs["Generated"], half.inputs[0])
+    links.new(half.outputs[0], background.inputs["Color"])
+    made = tools.film(tmp_path, still)
+    height, width = made.world.shape[:2]
+    up = (0.5 - (np.arange(height) + 0.5) / height) * np.pi
+    around = ((np.arange(width) + 0.5) / width - 0.5) * 2 * np.pi
+    e, a = np.meshgrid(up, around, indexing="ij")
+    way = np.stack([np.sin(a) * np.cos(e), np.cos(a) * np.cos(e), np.sin(e)], -1)
+    assert np.abs(made.world.astype(float) / strength - (way + 1) / 2).max() < 0.02
+    assert made.job.scene["sun"]["name"] == "Sun", "a lamp is the sun where there is one"
+
+
+def test_the_sun_of_a_picture_is_told_where_no_lamp_is(still, tools, tmp_path):
+    for lamp in [o for o in still.objects if o.type == "LIGHT"]:
+        bpy.data.objects.remove(lamp)
+    world = bpy.data.worlds.new("Bright spot")
+    still.world = world
+    if bpy.app.version < (5, 0):
+        world.use_nodes = True
+    nodes, links = world.node_tree.nodes, world.node_tree.links
+    background = next(n for n in nodes if n.type == "BACKGROUND")
+    background.inputs["Color"].default_value = (1, 1, 1, 1)
+    where, dot, spot = nodes.new("ShaderNodeTexCoord"), nodes.new("ShaderNodeVectorMath"), nodes.new("ShaderNodeMath")
+    toward = np.array([0.6, 0.0, 0.8])
+    dot.operation, spot.operation = "DOT_PRODUCT", "GREATER_THAN"
+    dot.inputs[1].default_value, spot.inputs[1].default_value = toward, 0.998
+    bright = nodes.new("ShaderNodeMath")
+    bright.operation = "MULTIPLY_ADD"
+    bright.inputs[1].default_value, bright.inputs[2].default_value = 400.0, 0.3
+    links.new(where.outputs["Generated"], dot.inputs[0])
+    links.new(dot.outputs["Value"], spot.inputs[0])
+    links.new(spot.outputs[0], bright.inputs[0])
+    links.new(bright.outputs[0], background.inputs["Strength"])
+    made = tools.film(tmp_path, still)
+    sun = made.job.scene["sun"]
+    assert sun["name"] == "Bright spot" and np.allclose(sun["direction"], toward, atol=0.02)
+    assert abs(sun["strength"] / (400 * 2 * np.pi * 0.002) - 1) < 0.1
+    assert np.allclose(made.suns["axes"][0][2], toward, atol=0.02)
+
+
+def test_a_scene_without_a_world_has_none(still, tools, tmp_path):
+    still.world = None
+    made = tools.film(tmp_path, still)
+    assert made.world is None and made.suns is not None

@@ -84,7 +84,8 @@ def test_the_file_stays_as_it_was(saved, tools, tmp_path):
     assert state() == before
     assert Path(bpy.data.filepath).read_bytes() == on_disk
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*listed, "job"])
-    assert sorted(p.name for p in made.folder.iterdir()) == ["camera.npz", "job.json", "objects.npz", "passes", "state"]
+    assert sorted(p.name for p in made.folder.iterdir()) == [
+        "camera.npz", "job.json", "objects.npz", "passes", "state", "suns.npz"]
     assert not list((made.folder / "state").iterdir())
 
 

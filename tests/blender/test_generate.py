@@ -270,7 +270,8 @@ def test_cancel_while_the_engine_runs(film, engine):
     until(engine, ended(job))
     assert job.state == "cancelled" and strips(film) == []
     assert job.folder == home / "shots" / "Cam A" / "take_001" and not (job.folder / "frames").exists()
-    assert left(job.folder) == {"job.json", "camera.npz", "objects.npz", "passes", "state"}     # and no half a file
+    assert left(job.folder) == {
+        "job.json", "camera.npz", "objects.npz", "passes", "state", "suns.npz"}     # and no half a file
     engine.cancel(job)
     assert bpy.ops.shotlock.resume() == {"FINISHED"}           # the engine is well, and nothing is captured again
     assert job.state == "done" and len(strips(film)) == 1 and len(engine.jobs) == 1

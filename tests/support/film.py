@@ -17,6 +17,8 @@ class Film:
     frames: np.ndarray
     objects: dict  # name → index
     job: object
+    suns: dict | None
+    world: np.ndarray | None
 
     def __getattr__(self, name):
         return self.arrays[name]
@@ -52,7 +54,7 @@ def read(capture, folder):
     made = job.read(folder)
     camera = job.camera(made)
     return Film(capture, folder, job.passes(made), camera["c2w"], camera["K"], camera["frames"],
-                {entry["name"]: entry["index"] for entry in made.objects}, made)
+                {entry["name"]: entry["index"] for entry in made.objects}, made, job.suns(made), job.world(made))
 
 
 def world_points(made, i):

@@ -149,6 +149,8 @@ def write_passes(folder: Path, c2w, K, matrix, width: int, height: int, cuts: se
         for name in ("depth", "normal", "index"):
             arrays[name][frame] = hit[name]
         arrays["base"][frame] = np.round(255 * texture(hit["local"], hit["index"]))
+        arrays["ao"][frame] = 255
+        arrays["open"][frame] = np.where(hit["index"] > 0, np.round(255 * (0.5 + 0.5 * hit["normal"][..., 2])), 255)
         arrays["gloss"][frame] = np.where(hit["index"] == MOVER, 128, 0)
         if frame + 1 < frames and frame + 1 not in cuts:
             there = K[frame + 1], c2w[frame + 1]
