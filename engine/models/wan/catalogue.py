@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 
-from .config import AutoencoderConfig, Shapes, TextConfig, WanConfig
+from .config import AutoencoderConfig, Config, Shapes, TextConfig, WanConfig
 
 SMALL = WanConfig(width=1536, hidden=8960, layers=30)  # 1.3B
 LARGE = WanConfig(width=5120, hidden=13824, layers=40)  # 14B
@@ -16,7 +16,7 @@ MIDDLE = WanConfig(width=3072, hidden=14336, layers=30, in_channels=48, out_chan
 
 @dataclass(frozen=True)
 class Checkpoint:
-    config: WanConfig | AutoencoderConfig | TextConfig
+    config: Config
     fingerprint: str  # MD5 of `fingerprint`, as DiffSynth-Studio lists it for the official file
 
 

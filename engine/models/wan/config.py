@@ -7,7 +7,7 @@ tensor is looked at.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -15,6 +15,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 HEAD = 128  # channels of an attention head, in every checkpoint of the family
 PATCH = 2  # latent pixels of a token's side; a token is one latent frame long
 FREQUENCIES = 256  # of the time embedding
+TIMES = 1000.0  # the checkpoints count time from 0 to 1000
 TEXT_LENGTH = 512  # text tokens that cross-attention sees, padding included
 IMAGE_WIDTH = 1280  # of CLIP's image tokens
 CAMERA = 24  # channels of a latent frame's rays: 6 Pluecker coordinates of 4 frames
@@ -103,6 +104,9 @@ class TextConfig:
     farthest: int = 128  # tokens apart: beyond, all distances are one
 
 
+Config = WanConfig | AutoencoderConfig | TextConfig
+
+
 def count(shapes: Shapes, pattern: str) -> int:
     """One more than the largest number that `pattern`'s group takes; 0 where nothing matches."""
     found = (re.match(pattern, name) for name in shapes)
@@ -188,3 +192,12 @@ def text(shapes: Shapes) -> TextConfig:
         layers=count(shapes, r"blocks\.(\d+)\."),
         buckets=buckets,
     )
+
+
+TRANSFORMER, AUTOENCODER, TEXT = "transformer", "autoencoder", "text encoder"
+READERS: Mapping[str, Callable[[Shapes], Config]] = {TRANSFORMER: transformer, AUTOENCODER: autoencoder, TEXT: text}
+
+
+def read(role: str, shapes: Shapes) -> Config:
+    """What the tensors of one kind of network make. Raises Unknown."""
+    return READERS[role](shapes)

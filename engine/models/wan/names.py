@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-TRANSFORMER, AUTOENCODER, TEXT = "transformer", "autoencoder", "text encoder"
+from .config import AUTOENCODER, TEXT, TRANSFORMER
+
 OFFICIAL, DIFFUSERS, TRANSFORMERS = "official", "diffusers", "transformers"
 SCALES = (".scale_weight", ".weight_scale")  # of an 8-bit `.weight`
 NOT_WEIGHTS = (".scale_input", ".input_scale", ".comfy_quant")  # of arithmetic in 8 bits, which is not done here

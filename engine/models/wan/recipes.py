@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...diffusion import schedule
-from .transformer import TIMES
+from .config import TIMES
 
 LARGEST = (
     0.9990000128746033  # sigma of the noisiest step before the shift: 0.999 in float32, as the official grid has it

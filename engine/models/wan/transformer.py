@@ -22,12 +22,11 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..layers import axis_angles, rotate, time_embedding
-from .config import CAMERA, FREQUENCIES, HEAD, IMAGE_WIDTH, PATCH, TEXT_LENGTH, WanConfig
+from .config import CAMERA, FREQUENCIES, HEAD, IMAGE_WIDTH, PATCH, TEXT_LENGTH, TIMES, WanConfig
 from .linear import Conv2d, Conv3d, LayerNorm, Linear, RMSNorm
 
 THETA = 10_000.0  # base of the rotary frequencies
 AXES = (HEAD - 4 * (HEAD // 6), 2 * (HEAD // 6), 2 * (HEAD // 6))  # channels that turn with time, y and x: 44, 42, 42
-TIMES = 1000.0  # the checkpoints count time from 0 to 1000
 
 Tick = Callable[[], None]
 

@@ -27,6 +27,8 @@ MOST_BYTES = 64 * 2**20  # of a vocabulary; umT5's has 17 MB as JSON
 END = "</s>"
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
+MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, StopIteration, struct.error, RecursionError)
+
 Text = Callable[[str], str]
 
 
@@ -46,7 +48,7 @@ def read(path: Path) -> Tokenizer:
     data = path.read_bytes()
     try:
         return parse(data)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error, RecursionError) as error:
+    except MALFORMED as error:
         raise BadVocabulary(
             f"{path.name} is no unigram vocabulary ({error}): get the text encoder's own again"
         ) from error
