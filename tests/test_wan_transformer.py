@@ -57,7 +57,7 @@ def test_image_to_video(oracles, record_property, positions):
     expected = oracle(
         torch.cat([x, extra], 1), t, text, image.view(-1, 257, 1280) if positions else image, return_dict=False
     )[0]
-    found = model(x, t, model.read_text(text), Controls(extra=extra, image=image))
+    found = model(x, t, model.read_text(text), Controls(extra=extra, image=model.read_image(image)))
     assert measured("relative L2", oracles.apart(found, expected), record_property) <= EXACT
 
 
@@ -130,7 +130,9 @@ def test_the_camera_adapter_by_hand():
 def test_the_camera_is_added_to_the_patches():
     model = small(in_channels=32, camera_fold=8)
     x, extra, rays = noise(1, 16, *GRID), noise(1, 16, *GRID, seed=3), noise(1, 24, 3, 48, 64, seed=5)
-    with_camera = model.patches(x, Controls(extra=extra, camera=rays))
+    with_camera = model.patches(x, Controls(extra=extra, camera=model.read_camera(rays)))
+    parts = [model.read_camera(rays[:, :, i : i + 1]) for i in range(3)]
+    assert torch.allclose(torch.cat(parts, 2), model.read_camera(rays), atol=1e-5)
     plain = model.patches(x, Controls(extra=extra))
     assert torch.allclose(with_camera - plain, model.control_adapter(rays), atol=1e-5)
     kernel = model.patch_embedding.weight.flatten(1)
@@ -181,14 +183,18 @@ def test_controls_that_a_model_lacks_are_refused_by_name():
     x, t, text = noise(1, 16, *GRID), torch.tensor([1.0]), torch.zeros(1, 512, 256)
     for control, name in (
         (Controls(vace=noise(1, 96, *GRID)), "control video"),
-        (Controls(camera=noise(1, 24, 3, 48, 64)), "camera"),
+        (Controls(camera=noise(1, 256, 3, 3, 4)), "camera"),
         (Controls(reference=noise(1, 16, 6, 8)), "reference image"),
-        (Controls(image=noise(1, 257, 1280)), "image tokens"),
+        (Controls(image=noise(1, 257, 256)), "image tokens"),
     ):
         with pytest.raises(ValueError, match=f"no input for {name}"):
             model(x, t, text, control)
     with pytest.raises(ValueError, match=r"36 channels .* takes 16"):
         model(x, t, text, Controls(extra=noise(1, 20, *GRID)))
+    with pytest.raises(ValueError, match="no input for camera"):
+        model.read_camera(noise(1, 24, 3, 48, 64))
+    with pytest.raises(ValueError, match="no input for image tokens"):
+        model.read_image(noise(1, 257, 1280))
     with pytest.raises(ValueError, match="multiples of 2"):
         model(x[..., :7], t, text)
     with pytest.raises(ValueError, match="77 text tokens"):

@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from einops import rearrange, reduce
 from torch import Tensor, nn
 
+from ...windows import STRIDE
 from .config import AutoencoderConfig
 from .linear import Conv2d, Conv3d
 
-CHUNK = 4  # frames of a latent frame; the first has one
+CHUNK = STRIDE  # frames of a latent frame; the first has one
 SIZES = (1, 2, 4, 4)  # widths at the four sizes, in units of the configuration's
 SLOWER = (False, True, True)  # which of the three halvings of the size halve the frame rate, too
 

@@ -52,10 +52,10 @@ class Controls:
     """What the artist pins down, as the network reads it. A control that a checkpoint lacks is refused by name."""
 
     extra: Tensor | None = None  # (B, C, T, H, W) concatenated to the noisy latents: masks, known frames
-    image: Tensor | None = None  # (B, I, 1280) CLIP's tokens of the first frame, or of first and last
+    image: Tensor | None = None  # (B, I, D) of `Wan.read_image`
     vace: Tensor | None = None  # (B, 96, T, H, W)
     strength: float = 1.0  # of VACE's hints
-    camera: Tensor | None = None  # (B, 24, T, 8 H, 8 W): rays, `controls.rays`
+    camera: Tensor | None = None  # (B, D, T, H / 2, W / 2) of `Wan.read_camera`
     reference: Tensor | None = None  # (B, C, H, W) latents of a reference image
 
 
@@ -258,6 +258,17 @@ class Wan(nn.Module):
             )
         return self.text_embedding(states.float())
 
+    def read_image(self, tokens: Tensor) -> Tensor:
+        """CLIP's tokens of the first frame (B, 257, 1280), or first and last -> what the blocks look at (B, I, D)."""
+        refuse("image tokens", self.config.image)
+        return self.img_emb(tokens)
+
+    def read_camera(self, rays: Tensor) -> Tensor:
+        """Rays (B, 24, T, 8 H, 8 W), see controls.py -> what is added to the patches (B, D, T, H / 2, W / 2); once a
+        shot, in parts of T if need be."""
+        refuse("camera", self.config.camera_fold)
+        return self.control_adapter(rays)
+
     def order(self, hints: bool) -> list[nn.Module]:
         """All blocks in the order they run: a VACE block just before the block that takes its hint."""
         out: list[nn.Module] = []
@@ -281,8 +292,7 @@ class Wan(nn.Module):
         x = rearrange(patches, "b d t h w -> b (t h w) d")
         time, modulation = self.read_time(t, grid[0], self.leading(controls))
         cos, sin = rotary(grid, x.device)
-        image = None if controls.image is None else self.img_emb(controls.image)
-        x = self.through(x, Shared(modulation, cos, sin, text, image, self.compute), controls, tick)
+        x = self.through(x, Shared(modulation, cos, sin, text, controls.image, self.compute), controls, tick)
         x = self.head(x, time)
         x = rearrange(x, "b (t h w) (p q c) -> b c t (h p) (w q)", t=grid[0], h=grid[1], p=PATCH, q=PATCH)
         return x[:, :, self.leading(controls) :]
@@ -297,7 +307,7 @@ class Wan(nn.Module):
         x = x.float() if controls.extra is None else torch.cat([x.float(), controls.extra.float()], 1)
         x = self.patch_embedding(x)
         if controls.camera is not None:
-            x = x + self.control_adapter(controls.camera)
+            x = x + controls.camera
         if controls.reference is not None:
             x = torch.cat([self.ref_conv(controls.reference.float())[:, :, None], x], 2)
         return x
@@ -328,6 +338,11 @@ class Wan(nn.Module):
         return x
 
 
+def refuse(name: str, able: object) -> None:
+    if not able:
+        raise ValueError(f"this model has no input for {name}: choose one that has, or leave that control out")
+
+
 def refuse_foreign(config: WanConfig, x: Tensor, controls: Controls) -> None:
     """Raises ValueError for what this checkpoint was never trained to read."""
     *_, height, width = x.shape
@@ -340,8 +355,7 @@ def refuse_foreign(config: WanConfig, x: Tensor, controls: Controls) -> None:
         "reference image": (controls.reference, config.reference_channels),
     }
     for name, (value, able) in given.items():
-        if value is not None and not able:
-            raise ValueError(f"this model has no input for {name}: choose one that has, or leave that control out")
+        refuse(name, value is None or able)
     channels = x.shape[1] + (0 if controls.extra is None else controls.extra.shape[1])
     if channels != config.in_channels:
         raise ValueError(
