@@ -75,11 +75,11 @@ def ours(folder: Path) -> torch.Tensor:
     )  # fmt: skip
     tokens = checkpoint.tokenizer(folder / "text.safetensors")
     prompts = torch.cat([wan.read_text(text.prompt(tokens.prompt(words))) for words in (PROMPT, AVOIDED)])
-    told = Controls(vace=controls.vace(*scene(), vae.encode).expand(2, -1, -1, -1, -1), strength=STRENGTH)
+    told = Controls(vace=controls.vace(*scene(), vae.encode), strength=STRENGTH)
     x = noise(shapes.latent(5, 32, 48, vae.config).batch())
     sigmas, past = recipes.sigmas(STEPS, 16.0), None
     for i in range(STEPS):
-        t = torch.tensor([recipes.timestep(sigmas[i])]).expand(2)
+        t = torch.tensor([recipes.timestep(sigmas[i])])
         velocity = wan(x.expand(2, -1, -1, -1, -1), t, prompts, told)
         guided = sampler.guide(velocity[:1], velocity[1:], GUIDANCE)
         x, past = unipc.step(x, schedule.clean(x, guided, sigmas[i]), sigmas, i, past)

@@ -106,12 +106,12 @@ def refuse_misfits(checkpoint: Checkpoint, model: nn.Module, official: config.Sh
         if name not in official:
             raise BadWeights(f"{file} lacks {name}: {AGAIN}")
         there = held[checkpoint.named.names[name]][1]
+        if there.dtype not in READ:  # before its shape: numbers of four bits go in pairs
+            raise BadWeights(f"{file}: {name} is stored as {there.dtype}, expected one of {', '.join(READ)}")
         if official[name] != shape:
             raise BadWeights(
                 f"{file}: {name} is {official[name]}, expected {shape}; its names are mixed up, or {AGAIN}"
             )
-        if there.dtype not in READ:
-            raise BadWeights(f"{file}: {name} is stored as {there.dtype}, expected one of {', '.join(READ)}")
     extra = sorted(set(official) - set(wanted))
     if extra:
         use = further(extra)
@@ -168,9 +168,9 @@ def put(file: str, model: nn.Module, name: str, value: Tensor, scale: Tensor | N
         owner.scale = scale
     elif scale is not None:
         value = value.float() * scale.view(-1, *[1] * (value.dim() - 1))
-    if not stays:
-        value = value.to(precision(name, value, dtype))
-        refuse_not_finite(file, f"{name} in {str(value.dtype).removeprefix('torch.')}", value)
+    if not stays and value.dtype != (wanted := precision(name, value, dtype)):
+        value = value.to(wanted)
+        refuse_not_finite(file, f"{name} in {str(wanted).removeprefix('torch.')}", value)
     setattr(owner, leaf, nn.Parameter(value, requires_grad=False))
 
 
@@ -189,12 +189,13 @@ def refuse_not_finite(file: str, name: str, value: Tensor) -> None:
 
 
 def finite(value: Tensor) -> bool:
-    """Whether all numbers are. Of 8 bits, the patterns that stand for none are looked for: there is no arithmetic."""
+    """Whether all numbers are. Of 8 bits, the patterns that stand for none are looked for: there is no arithmetic. Of
+    others the least and the greatest tell, in one pass: a number that is none makes both of them none."""
     if value.dtype == torch.float8_e4m3fn:
         return not bool((value.view(torch.uint8) & 0x7F == 0x7F).any())
     if value.dtype == torch.float8_e5m2:
         return not bool((value.view(torch.uint8) & 0x7C == 0x7C).any())
-    return bool(value.isfinite().all())
+    return all(bool(end.isfinite()) for end in value.aminmax())
 
 
 def tokenizer(path: Path | str) -> Tokenizer:

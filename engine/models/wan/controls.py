@@ -42,7 +42,7 @@ def nearness_range(depth: Tensor) -> tuple[float, float]:
     (a wall square on) a range begins at 0, too.
     """
     values = nearness(depth.flatten()[:: max(1, depth.numel() // SAMPLES)])
-    low, high = torch.quantile(values.double(), torch.tensor([FARTHEST, NEAREST], dtype=torch.float64)).tolist()
+    low, high = torch.quantile(values.cpu().double(), torch.tensor([FARTHEST, NEAREST], dtype=torch.float64)).tolist()
     if high <= 0:
         return 0.0, 1.0  # sky alone
     return (low if high - low > 1e-3 * high else 0.0), high

@@ -49,7 +49,8 @@ class Shared:
 
 @dataclass(frozen=True)
 class Controls:
-    """What the artist pins down, as the network reads it. A control that a checkpoint lacks is refused by name."""
+    """What the artist pins down, as the network reads it: of each of the batch, or one for all of it. A control that a
+    checkpoint lacks is refused by name."""
 
     extra: Tensor | None = None  # (B, C, T, H, W) concatenated to the noisy latents: masks, known frames
     image: Tensor | None = None  # (B, I, D) of `Wan.read_image`
@@ -292,7 +293,8 @@ class Wan(nn.Module):
         x = rearrange(patches, "b d t h w -> b (t h w) d")
         time, modulation = self.read_time(t, grid[0], self.leading(controls))
         cos, sin = rotary(grid, x.device)
-        x = self.through(x, Shared(modulation, cos, sin, text, controls.image, self.compute), controls, tick)
+        image = None if controls.image is None else controls.image.expand(len(x), -1, -1)
+        x = self.through(x, Shared(modulation, cos, sin, text, image, self.compute), controls, tick)
         x = self.head(x, time)
         x = rearrange(x, "b (t h w) (p q c) -> b c t (h p) (w q)", t=grid[0], h=grid[1], p=PATCH, q=PATCH)
         return x[:, :, self.leading(controls) :]
@@ -304,12 +306,15 @@ class Wan(nn.Module):
 
     def patches(self, x: Tensor, controls: Controls) -> Tensor:
         """Noisy latents and what is seen with them -> patches (B, D, T', H / 2, W / 2) float32."""
-        x = x.float() if controls.extra is None else torch.cat([x.float(), controls.extra.float()], 1)
+        x, count = x.float(), len(x)
+        if controls.extra is not None:
+            x = torch.cat([x, controls.extra.float().expand(count, -1, -1, -1, -1)], 1)
         x = self.patch_embedding(x)
         if controls.camera is not None:
             x = x + controls.camera
         if controls.reference is not None:
-            x = torch.cat([self.ref_conv(controls.reference.float())[:, :, None], x], 2)
+            front = self.ref_conv(controls.reference.float())[:, :, None]
+            x = torch.cat([front.expand(count, -1, -1, -1, -1), x], 2)
         return x
 
     def read_time(self, t: Tensor, frames: int, leading: int) -> tuple[Tensor, Tensor]:
@@ -319,7 +324,9 @@ class Wan(nn.Module):
         if t.shape[1] > 1 and leading:
             each = t.shape[1] // (frames - leading)
             t = torch.cat([t[:, -1:].expand(-1, leading * each), t], 1)
-        waves = time_embedding(t.cpu() / TIMES, FREQUENCIES, torch.float64).float().to(self.head.modulation.device)
+        waves = (
+            time_embedding(t.cpu().double() / TIMES, FREQUENCIES, torch.float64).float().to(self.head.modulation.device)
+        )
         time = self.time_embedding(waves)
         return time, self.time_projection(time).unflatten(-1, (6, -1))
 
@@ -328,6 +335,7 @@ class Wan(nn.Module):
         control, hint = None, None
         if controls.vace is not None:
             control = rearrange(self.vace_patch_embedding(controls.vace.float()), "b d t h w -> b (t h w) d")
+            control = control.expand(len(x), -1, -1)
         for block in self.each(self.order(control is not None)):
             if isinstance(block, VaceBlock) and control is not None:
                 control, hint = block.read(control, x, shared)
