@@ -52,7 +52,7 @@ def test_the_schedule_has_its_closed_form(steps, shift):
 
 
 def test_the_schedule_as_it_was_read_from_the_official_one():
-    """First and last sigma of 50 steps with shift 5 (`wan.md` of this project's notes: 0.99980, 0.0925)."""
+    """First and last sigma of 50 steps with shift 5."""
     found = recipes.sigmas(50, 5.0)
     assert found[0] == pytest.approx(0.99980, abs=5e-6) and found[-2] == pytest.approx(0.0925, abs=5e-5)
 
