@@ -12,6 +12,7 @@ from typing import Any
 
 HANDED_ON = {    # these read their own arguments
     "measure": ".measure", "bench": ".bench", "train": ".train.command", "evaluate": ".train.evaluate",
+    "inspect": ".weights.inspection", "convert": ".weights.convert",
 }
 
 
@@ -43,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("worker", help="take jobs from stdin; what the add-on starts")
     for name, text in (("measure", "how well a take's frames follow the camera, as JSON"),
                        ("bench", "times and memory, phase by phase"), ("train", "make the bundled weights"),
-                       ("evaluate", "judge the bundled weights on scenes they never saw")):
+                       ("evaluate", "judge the bundled weights on scenes they never saw"),
+                       ("inspect", "what a file of weights is, from its header alone, as JSON"),
+                       ("convert", "turn an official .pth into safetensors, once")):
         commands.add_parser(name, help=text, add_help=False)
     return top
 

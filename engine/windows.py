@@ -17,6 +17,16 @@ MOST_SAMPLED = 640 * 384  # pixels of a frame that is sampled as it is; larger o
 SAMPLED = 512 * 288  # about what those are sampled at
 
 
+def padded(count: int) -> int:
+    """The next 4n + 1: how many frames are sampled so that `count` can be kept."""
+    return count + (1 - count) % STRIDE
+
+
+def latent_frames(count: int) -> int:
+    """Latent frames that hold `count` frames: the first holds one, each other STRIDE."""
+    return 1 + (padded(count) - 1) // STRIDE
+
+
 @dataclass(frozen=True)
 class Window:
     """Frames start .. start + count - 1 of the shot; sampled as `padded` = 4n + 1 by repeating the last one."""
@@ -31,7 +41,7 @@ class Window:
 
     @property
     def padded(self) -> int:
-        return self.count + (1 - self.count) % STRIDE
+        return padded(self.count)
 
     def frames(self) -> list[int]:
         """Shot indices of the padded window."""

@@ -30,7 +30,7 @@ ENVIRONMENTS = {
     e.name: e
     for e in (
         Environment("engine", ("engine",), 350),
-        Environment("dev", ("dev",), 35, sees=("engine",)),
+        Environment("dev", ("dev",), 70, sees=("engine",)),
         Environment("bpy42", ("bpy42",), 380),
         Environment("bpy45", ("bpy45",), 380),
         Environment("bpy50", ("bpy50",), 400),

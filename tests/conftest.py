@@ -20,6 +20,12 @@ def load_support(name: str):
     return sys.modules[full]
 
 
+@pytest.fixture(scope="session", name="load_support")
+def loader_of_support():
+    """`load_support(name)`: a module of tests/support."""
+    return load_support
+
+
 @pytest.fixture(scope="session")
 def job_maker():
     """The module: make_job, truth, cast, rays, project and the analytic scene."""

@@ -100,6 +100,15 @@ def may_be_true(call: ast.Call, keyword: str) -> bool:
     return any(not isinstance(value, ast.Constant) or bool(value.value) for value in given)
 
 
+CONVERTER = "engine/weights/convert.py"  # turns an official .pth into safetensors, once, in a process of its own
+
+
+def only_weights(call: ast.Call) -> bool:
+    """Whether the call says `weights_only=True` in so many words."""
+    given = [k.value for k in call.keywords if k.arg == "weights_only"]
+    return len(given) == 1 and isinstance(given[0], ast.Constant) and given[0].value is True
+
+
 def misused(path: str, name: str, call: ast.Call) -> Iterator[str]:
     if name in ("eval", "exec", "os.system", "os.popen"):
         yield f"calls {name}"
@@ -107,7 +116,7 @@ def misused(path: str, name: str, call: ast.Call) -> Iterator[str]:
         yield "runs a shell"
     if may_be_true(call, "allow_pickle"):
         yield "reads pickles"
-    if name == "torch.load":
+    if name == "torch.load" and not (path == CONVERTER and only_weights(call)):
         yield "torch.load reads pickles; use safetensors"
     if name == "print" and path.split("/")[0] in BLENDER_SIDE:
         yield "prints: Blender's side reports"
@@ -138,6 +147,9 @@ PLANTED = {
     ("engine/worker.py", "subprocess.run('ls', shell=True)"): "runs a shell",
     ("engine/worker.py", "numpy.load(f, allow_pickle=True)"): "reads pickles",
     ("engine/train/loop.py", "torch.load('x.pt')"): "reads pickles",
+    ("engine/weights/store.py", "torch.load('x.pth', weights_only=True)"): "reads pickles",
+    ("engine/weights/convert.py", "torch.load('x.pth')"): "reads pickles",
+    ("engine/weights/convert.py", "torch.load('x.pth', weights_only=trusted)"): "reads pickles",
     ("operators/takes.py", "print('here')"): "prints",
 }
 
@@ -155,6 +167,7 @@ def test_a_planted_breach_is_found(path: str, source: str) -> None:
         ("engine/generate.py", "import torch\nfrom .models import lite\nfrom . import job\nprint('a line')"),
         ("engine/job.py", "import json\nimport numpy as np\nfrom . import protocol\nnp.load('x', allow_pickle=False)"),
         ("panels/shot.py", "import bpy\nfrom ..operators import session"),
+        ("engine/weights/convert.py", "import torch\ntorch.load('x.pth', weights_only=True)"),
         ("engine/models/layers.py", "model.eval()\nretrieval(1)\nsubprocess.run(['ls'], shell=False)"),
     ],
 )

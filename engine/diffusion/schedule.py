@@ -15,14 +15,19 @@ def velocity(x: Tensor, x0: Tensor, t: Tensor | float) -> Tensor:
     return (x - x0) / t
 
 
+def clean(x: Tensor, velocity: Tensor, t: Tensor | float) -> Tensor:
+    """x0 from a prediction of the velocity."""
+    return x - t * velocity
+
+
 def shift(u: Tensor, s: float) -> Tensor:
     """Moves times toward 1 for larger pictures: s u / (1 + (s - 1) u) (Esser et al. 2024, eq. 23)."""
     return s * u / (1 + (s - 1) * u)
 
 
-def times(steps: int, s: float) -> list[float]:
-    """steps + 1 times from 1 down to 0."""
-    return shift(torch.linspace(1, 0, steps + 1, dtype=torch.float64), s).tolist()
+def times(steps: int, s: float, largest: float = 1.0) -> list[float]:
+    """steps + 1 times from `largest`, shifted, down to 0."""
+    return shift(torch.linspace(largest, 0, steps + 1, dtype=torch.float64), s).tolist()
 
 
 def size_shift(height: int, width: int) -> float:

@@ -16,11 +16,14 @@ from einops import rearrange
 from torch import Tensor, nn
 
 
-def time_embedding(t: Tensor, width: int) -> Tensor:
-    """(B,) in [0, 1] -> (B, width): cosines and sines of 1000 t (Vaswani et al. 2017, section 3.5)."""
-    frequency = torch.exp(-math.log(1e4) * torch.arange(width // 2, device=t.device) / (width // 2))
-    angle = t[:, None].float() * 1000 * frequency
-    return torch.cat([angle.cos(), angle.sin()], 1)
+def time_embedding(t: Tensor, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """(...,) in [0, 1] -> (..., width): cosines and sines of 1000 t (Vaswani et al. 2017, section 3.5).
+
+    In float32 an angle of 1000 is only good to 6e-5: where that matters `dtype` is float64.
+    """
+    frequency = torch.exp(-math.log(1e4) * torch.arange(width // 2, dtype=dtype, device=t.device) / (width // 2))
+    angle = t[..., None].to(dtype) * 1000 * frequency
+    return torch.cat([angle.cos(), angle.sin()], -1)
 
 
 def rope_tables(grid: tuple[int, int, int], head_width: int, prefix: int, base: float = 100.0) -> tuple[Tensor, Tensor]:
@@ -30,16 +33,24 @@ def rope_tables(grid: tuple[int, int, int], head_width: int, prefix: int, base: 
     """
     time = head_width // 4
     side = (head_width - time) // 2
-    axes = [(time, grid[0]), (side, grid[1]), (head_width - time - side, grid[2])]
-    angles = [torch.arange(n)[:, None] * base ** (-torch.arange(0, width, 2) / width) for width, n in axes]
-    t, y, x = angles
+    full = axis_angles(grid, (time, side, head_width - time - side), base)
+    full = torch.cat([torch.zeros(prefix, full.shape[1]), full])
+    return full.cos(), full.sin()
+
+
+def axis_angles(
+    grid: tuple[int, int, int], widths: tuple[int, int, int], base: float, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Rotary angles (T*H*W, sum(widths) / 2): each axis of the grid turns its own channels, from frequency 1 down."""
+    t, y, x = (
+        torch.arange(n, dtype=dtype)[:, None] * base ** (-torch.arange(0, width, 2, dtype=dtype) / width)
+        for width, n in zip(widths, grid)
+    )
     T, H, W = grid
-    full = torch.cat(
+    return torch.cat(
         [t[:, None, None].expand(T, H, W, -1), y[None, :, None].expand(T, H, W, -1), x[None, None].expand(T, H, W, -1)],
         -1,
     ).reshape(T * H * W, -1)
-    full = torch.cat([torch.zeros(prefix, full.shape[1]), full])
-    return full.cos(), full.sin()
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -17,15 +17,12 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from .. import job
+from .header import BadWeights
 
 BUNDLED = Path(__file__).parent
 SHARD_BYTES = 12 * 2**20  # below the 15 MB that a file of the repository may have
 PART = ".part"  # beside its name: written, and not yet named
 INSTALL = "install the weights again"
-
-
-class BadWeights(ValueError):
-    """Weights that cannot be used: the sentence names the file, what was found, and what to do."""
 
 
 def shards(folder: Path, name: str) -> list[Path]:

@@ -1,0 +1,67 @@
+"""Layers whose weights may lie in another precision than the one they compute in: bf16, fp16, or 8 bits and a scale.
+
+An 8-bit weight stays so in memory and is widened while its layer runs. Norms compute in float32, whatever is given.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2)
+
+
+class Linear(nn.Linear):
+    """A product in the input's precision. `scale` () or (out,) float32: what an 8-bit weight was divided by."""
+
+    scale: Tensor | None
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, bias)
+        self.register_buffer("scale", None, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., in) -> (..., out), in the dtype of x."""
+        weight = self.weight.to(x.dtype)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        if self.scale is None:
+            return F.linear(x, weight, bias)
+        y = F.linear(x, weight) * self.scale  # scaled after the product: the scale itself is not rounded
+        return (y if bias is None else y + bias).to(x.dtype)
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) times a weight, over the last dimension (Zhang and Sennrich 2019); float32 inside and out."""
+
+    def __init__(self, width: int, epsilon: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.float()
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.epsilon) * self.weight.float()
+
+
+class LayerNorm(nn.LayerNorm):
+    """LayerNorm in float32, whatever its weights lie in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = None if self.weight is None else self.weight.float()
+        bias = None if self.bias is None else self.bias.float()
+        return F.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps)
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution in the input's precision."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+
+
+class Conv3d(nn.Conv3d):
+    """A convolution in the input's precision."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
