@@ -44,6 +44,7 @@ MOST_CONTROL = 1.0
 MOST_JSON = 64 * 2**20              # bytes of job.json: the facts of a very large scene stay far below
 MOST_HEADER = 10_000                # bytes of an .npy header; a real one has 128
 MOST_MATRICES = 4 * 2**20           # objects x frames: 512 MB, what objects.npz may ask of memory
+LOOKED_AT = 9                       # frames that stand for a shot: the first, the last and some between
 RIGID = 1e-4                        # |R^T R - I|: float32 matrices pass, a scaled or sheared camera does not
 REPLACED = "capture the shot again"
 
@@ -368,10 +369,26 @@ def check_pass(job: Job, name: str, count: int) -> Path:
 
 
 def passes(job: Job) -> dict[str, np.memmap]:
-    """Every known pass, memory-mapped and read-only: a long shot never sits in memory whole."""
+    """Every known pass, memory-mapped and read-only: a long shot never sits in memory whole. Some frames of the depth
+    are looked at; of the other passes no value can do harm."""
     count = frame_count(job)
     known = [name for name in job.passes if name in PASSES]
-    return {name: np.load(check_pass(job, name, count), mmap_mode="r", allow_pickle=False) for name in known}
+    found = {name: np.load(check_pass(job, name, count), mmap_mode="r", allow_pickle=False) for name in known}
+    for frame in spread(count):
+        _check_depth(job.passes["depth"], found["depth"][frame], frame, count)
+    return found
+
+
+def spread(count: int) -> list[int]:
+    """Indices of at most LOOKED_AT of so many frames, evenly: the first and the last are among them."""
+    return sorted({round(i * (count - 1) / (LOOKED_AT - 1)) for i in range(LOOKED_AT)})
+
+
+def _check_depth(file: str, depth: np.ndarray, frame: int, count: int) -> None:
+    wrong = ~(depth > 0)                                    # NaN is not above anything
+    if wrong.any():
+        raise BadJob(f"{file} holds {depth[wrong][0]:g} at frame {frame + 1} of {count}: expected distances above 0, "
+                     f"or +inf where there is sky; {REPLACED}")
 
 
 def read_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -223,6 +223,38 @@ def test_passes_of_another_type_or_shape_are_refused(folder, array, says):
     assert says in refusal(folder)
 
 
+@pytest.mark.parametrize("value, says", [
+    (np.nan, "nan"), (0.0, "0"), (-2.5, "-2.5"), (-np.inf, "-inf")])
+@pytest.mark.parametrize("frame", [0, 2, 3])
+def test_distances_that_cannot_be_are_refused_as_the_passes_are_opened(folder, value, says, frame):
+    job = jobs.read(folder)
+    np.load(folder / "passes/depth.npy", mmap_mode="r+")[frame, 7, 5] = value
+    with pytest.raises(jobs.BadJob) as caught:
+        jobs.passes(job)
+    assert str(caught.value) == (f"passes/depth.npy holds {says} at frame {frame + 1} of 4: expected distances above "
+                                 "0, or +inf where there is sky; capture the shot again")
+
+
+def test_the_sky_is_a_distance(folder):
+    np.load(folder / "passes/depth.npy", mmap_mode="r+")[:] = np.inf
+    assert np.isinf(jobs.passes(jobs.read(folder))["depth"]).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 49, 1000])
+def test_the_frames_that_stand_for_a_shot_are_spread_over_it(count):
+    some = jobs.spread(count)
+    assert some[0] == 0 and some[-1] == count - 1 and len(some) == min(count, jobs.LOOKED_AT)
+    assert count < 9 or {(count - 1) // 2, count // 2} & set(some)
+
+
+def test_run_refuses_such_a_depth_in_one_line(folder):
+    np.load(folder / "passes/depth.npy", mmap_mode="r+")[2] = np.nan
+    done = subprocess.run([sys.executable, "-m", "engine", "run", str(folder)], capture_output=True, text=True,
+                          check=False, cwd=Path(jobs.__file__).parents[1])
+    assert done.returncode == 3 and done.stderr.splitlines()[-1].startswith("passes/depth.npy holds nan at frame 3")
+    assert "Traceback" not in done.stderr and not (folder / "frames").exists()
+
+
 def npy_text(text: bytes) -> bytes:
     return b"\x93NUMPY\x01\x00\x76\x00" + text.ljust(117) + b"\n"
 
