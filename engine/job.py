@@ -36,6 +36,7 @@ DEFAULT_WIDTH, DEFAULT_HEIGHT = 448, 252                    # pixels of the arti
 DEFAULT_SIZE = (448, 256)                                   # the multiples of PATCH that hold it
 DEFAULT_STEPS = 4
 LARGEST_SIDE = 8192                 # pixels
+FARTHEST_FRAME = 2**31 - 1          # of a scene, either way
 MOST_FRAMES = 100_000
 MOST_STEPS = 200
 MOST_SEED = 2**31 - 1               # what Blender's whole numbers hold
@@ -97,6 +98,7 @@ class Job:
     size: tuple[int, int] = DEFAULT_SIZE                    # width, height of passes and generated frames, pixels
     crop: tuple[int, int, int, int] = (0, 0, *DEFAULT_SIZE)  # x, y, width, height of what the artist asked for
     cuts: tuple[int, ...] = (0,)                            # indices of frames at which a camera starts
+    last_frame: int | None = None                           # of the scene: where the range ends, if past its frames
     passes: Mapping[str, str] = field(default_factory=lambda: {"depth": "passes/depth.npy"})
     objects: tuple[Mapping[str, Any], ...] = ()             # {"index": 1, "name": "Cube"}
     scene: Mapping[str, Any] = field(default_factory=dict)
@@ -120,6 +122,8 @@ def read(folder: Path | str) -> Job:
     count = len(arrays["frames"])
     _require(all(cut < count for cut in job.cuts),
              f"job.json's cuts is {_show(job.cuts)}: expected indices below {count}, the camera's number of frames")
+    _require(job.last_frame is None or job.last_frame >= arrays["frames"][-1],
+             f"job.json's last_frame is {job.last_frame}: expected {arrays['frames'][-1]}, the camera's last, or later")
     for name in job.passes:
         if name in PASSES:
             check_pass(job, name, count)
@@ -223,6 +227,7 @@ CHECKS: Mapping[str, Callable[[Any, dict], str | None]] = {
     "id": _name, "model": _name, "prompt": _text(LONGEST_PROMPT), "negative_prompt": _text(LONGEST_PROMPT),
     "seed": _integer(0, MOST_SEED), "steps": _integer(1, MOST_STEPS), "guidance": _number(0, MOST_GUIDANCE),
     "control_strength": _number(0, MOST_CONTROL), "fps": _fps, "size": _size, "crop": _crop, "cuts": _cuts,
+    "last_frame": _integer(-FARTHEST_FRAME, FARTHEST_FRAME),
     "passes": _passes, "objects": _objects, "scene": _table, "created": _table,
 }
 
@@ -433,7 +438,7 @@ def _load_member(archive: zipfile.ZipFile, what: str, key: str, dtype: str, axes
 
 def write(job: Job) -> Path:
     """job.json of a job whose fields are checked; `write_camera` and `new_array` write the rest."""
-    value = {name: _plain(getattr(job, name)) for name in NAMES} | dict(job.extra)
+    value = {name: _plain(getattr(job, name)) for name in NAMES if getattr(job, name) is not None} | dict(job.extra)
     parse(job.folder, value)
     job.folder.mkdir(parents=True, exist_ok=True)
     return write_json(job.folder / "job.json", value)

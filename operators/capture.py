@@ -181,7 +181,8 @@ def described(plan: Plan, folder: Path, told: dict[str, Any]) -> job.Job:
     return job.Job(
         folder=folder, id=uuid.uuid4().hex, model=plan.model, prompt=plan.prompt, negative_prompt=plan.negative_prompt,
         seed=plan.seed, steps=plan.steps, guidance=plan.guidance, control_strength=plan.control_strength, fps=plan.fps,
-        size=plan.size, crop=plan.crop, cuts=plan.cuts, passes={name: f"passes/{name}.npy" for name in job.PASSES},
+        size=plan.size, crop=plan.crop, cuts=plan.cuts, last_frame=plan.last,
+        passes={name: f"passes/{name}.npy" for name in job.PASSES},
         objects=told["objects"], scene=told["scene"],
         created={"blender": bpy.app.version_string, "shotlock": protocol.SHOTLOCK})
 

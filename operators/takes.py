@@ -5,6 +5,7 @@ how frames are made, nor whether an engine runs.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from ..engine import job as jobs
 from . import colours, compat, folders, memory, properties
 
 MOST_CHANNELS = 128
+MOST_FRAMES = 1_048_574             # Blender's own last frame
 NAME = "shot.txt"
 """In the shot's folder: its name as the artist wrote it."""
 
@@ -40,6 +42,7 @@ class Take:
     shot: str
     number: int
     frames: tuple[int, ...]         # scene frame numbers
+    last: int                       # where the shot's range ends: a frame step may pass over it
     files: tuple[str, ...]          # one per frame, whether or not it is there
     missing: tuple[int, ...]        # scene frame numbers whose picture is not there
     settings: dict[str, Any]
@@ -47,8 +50,14 @@ class Take:
     width: int                      # of the pictures, pixels
 
     @property
-    def step(self) -> int:
-        return self.frames[1] - self.frames[0] if len(self.frames) > 1 else 1
+    def after(self) -> int:
+        """The scene frame after the shot's last one."""
+        return self.last + 1
+
+    def held(self) -> list[str]:
+        """A picture for every scene frame: each stands until the next one, the last until the range ends."""
+        ends = (*self.frames[1:], self.after)
+        return [file for file, begin, end in zip(self.files, self.frames, ends) for _ in range(begin, end)]
 
     @property
     def name(self) -> str:
@@ -75,15 +84,25 @@ def _take(job: jobs.Job, frames: tuple[int, ...]) -> Take:
     folder = job.folder
     if not frames:
         raise ValueError("its camera has no frames")
+    last = _range_end(frames) if job.last_frame is None else job.last_frame
+    if any(after <= frame for frame, after in itertools.pairwise((*frames, last + 1))):
+        raise ValueError(f"its frames do not rise to the last one, {last}")
+    if last - frames[0] > MOST_FRAMES:
+        raise ValueError(f"it goes from frame {frames[0]} to {last}, which no sequencer holds")
     files = tuple(f"{index:06d}.png" for index in range(1, len(frames) + 1))
     missing = tuple(f for f, file in zip(frames, files) if not _holds_something(folder / "frames" / file))
     settings = {name: getattr(job, name) for name in properties.SETTINGS}
     if job.model not in jobs.MODELS:        # of another version: the take is shown, the choice has no such entry
         del settings["model"]
     return Take(
-        folder=folder, shot=shot_name(folder), number=folders.take_number(folder), frames=frames, files=files,
-        missing=missing, settings=settings, fps=job.fps, width=job.crop[2],
+        folder=folder, shot=shot_name(folder), number=folders.take_number(folder), frames=frames, last=last,
+        files=files, missing=missing, settings=settings, fps=job.fps, width=job.crop[2],
     )
+
+
+def _range_end(frames: tuple[int, ...]) -> int:
+    """Of a job that does not tell it: the last picture stands as long as the one before."""
+    return frames[-1] + (frames[-1] - frames[-2] if len(frames) > 1 else 1) - 1
 
 
 def _holds_something(file: Path) -> bool:
@@ -219,8 +238,8 @@ def new_folder(blend: str, shot: str) -> Path:
 
 def place(scene: bpy.types.Scene, take: Take) -> Any:
     """An image strip of exactly the shot's length, above whatever is there. One named undo step."""
-    start, end = take.frames[0], take.frames[-1] + take.step
-    strip = compat.add_image_strip(scene, take.name, _pictures(take), free_channel(scene, start, end), start)
+    start = take.frames[0]
+    strip = compat.add_image_strip(scene, take.name, _pictures(take), free_channel(scene, start, take.after), start)
     colours.apply(strip, scene)
     _remember(strip, take)
     compat.select_only(scene, strip)
@@ -230,8 +249,8 @@ def place(scene: bpy.types.Scene, take: Take) -> Any:
 
 
 def _pictures(take: Take) -> list[str]:
-    """The first one with its folder; with a frame step every picture stands for the frames that were skipped."""
-    held = [file for file in take.files for _ in range(take.step)]
+    """The first one with its folder."""
+    held = take.held()
     return [relative(take.folder / "frames" / held[0]), *held[1:]]
 
 

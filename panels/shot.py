@@ -49,7 +49,7 @@ def draw_size(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     layout.prop(properties.shot_of(context.scene), "width")
     shot = decision(context.scene, context.view_layer)
     size = iface_("{} x {} px").format(*shot.size) if shot.size else ""
-    length = iface_("{} frames").format(shot.frames) if shot.frames else ""
+    length = words.frames(shot.frames, shot.length)
     row = layout.row()
     row.alignment = "RIGHT"
     row.active = False

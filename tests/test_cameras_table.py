@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = (ROOT / "docs" / "cameras.md").read_text(encoding="utf-8")
-FILES = {"P": "test_plan", "C": "test_cameras", "F": "test_facts", "K": "test_capture", "S": "test_capture_scene"}
+FILES = {"P": "test_plan", "C": "test_cameras", "F": "test_facts", "K": "test_capture", "S": "test_capture_scene",
+         "T": "test_takes"}
 
 
 def rows() -> dict[int, str]:

@@ -207,6 +207,13 @@ def test_cameras_that_cannot_be_are_refused(folder, change, says):
     assert says in refusal(folder)
 
 
+def test_a_range_that_ends_before_its_frames_is_refused(folder):
+    edit(folder, last_frame=9)
+    assert jobs.read(folder).last_frame == 9
+    edit(folder, last_frame=3)
+    assert "last_frame is 3: expected 4" in refusal(folder)
+
+
 def test_camera_of_another_length_than_the_passes_is_refused(folder):
     np.savez(folder / "camera.npz", **{name: array[:3] for name, array in pose(folder).items()})
     assert "expected (3, 32, 48)" in refusal(folder)

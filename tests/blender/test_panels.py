@@ -95,6 +95,8 @@ def test_a_ready_shot_shows_its_size_and_length(saved, shot, monkeypatch):
     saved.shotlock.prompt, saved.shotlock.width = "rain", 96
     said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))
     assert "96 x 64 px · 5 frames" in said and "[Install Engine]" not in said and "prompt is empty" not in said
+    saved.frame_end, saved.frame_step = 10, 3
+    assert "96 x 64 px · 4 of 10 frames" in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))
 
 
 def test_size_and_length_are_shown_whenever_they_are_known(saved, shot, monkeypatch):

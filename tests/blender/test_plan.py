@@ -162,7 +162,8 @@ def test_a_percentage_that_leaves_no_pixel_is_refused(shot, plan, rooms):
 def test_the_frames_are_the_scenes_by_its_step(shot, plan, start, end, step):
     """Rows 13, 15, 35."""
     shot.frame_start, shot.frame_end, shot.frame_step = start, end, step
-    assert plan(shot).frames == tuple(range(start, end + 1, step))
+    made = plan(shot)
+    assert made.frames == tuple(range(start, end + 1, step)) and made.last == end
 
 
 def test_a_shots_own_range(shot, plan):
