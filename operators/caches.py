@@ -1,5 +1,5 @@
-"""What simulations left on the disk for the artist's file, made reachable from the copy: Blender looks for it beside the
-file that is open, by that file's name. Nothing of the artist's is written to."""
+"""What simulations left on the disk for the artist's file, made reachable from the copy: Blender looks for it beside
+the file that is open, by that file's name. Nothing of the artist's is written to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import bpy
 
 
 def link(copy: Path) -> None:
-    """In the artist's Blender, before the copy is opened, which looks once: the files of baked point caches beside it."""
+    """In the artist's Blender: the files of baked point caches, beside the copy. Blender looks once, when it opens."""
     if not bpy.data.filepath:
         return  # what was never saved has nothing beside it
     for owner, cache in _on_disk((*bpy.data.objects, *bpy.data.scenes)):
@@ -77,7 +77,8 @@ def _bakes(things: Iterable[Any]) -> Iterator[tuple[Any, Any, str]]:
         for modifier in (m for m in getattr(thing, "modifiers", ()) if m.type == "NODES"):
             if modifier.bake_directory:
                 yield thing, modifier, "bake_directory"
-            yield from ((thing, bake, "directory") for bake in modifier.bakes if bake.use_custom_path and bake.directory)
+            own = [bake for bake in modifier.bakes if bake.use_custom_path and bake.directory]
+            yield from ((thing, bake, "directory") for bake in own)
 
 
 def _link(file: Path, place: Path) -> None:

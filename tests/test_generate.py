@@ -9,7 +9,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from engine import job, windows
+from engine import check, job, windows
 from engine.generate import generate
 from engine.models import lite
 from engine.shot import lamps, open_shot, sun_facts
@@ -59,6 +59,12 @@ def test_a_job_ends_with_every_frame_a_report_and_no_state(whole):
     phases = [m["phase"] for m in said if "phase" in m]
     assert list(dict.fromkeys(phases)) == ["text", "conditions", "sample", "decode", "measure"]
     assert any("preview" in m for m in said)
+
+
+def test_check_names_the_machine_that_a_job_runs_on(whole):
+    on = whole[1]["machine"]
+    threads = f"{on['threads']} thread{'s' * (on['threads'] > 1)}"
+    assert check.device().startswith(f"{on['device']}: {threads}, {on['precision']}")
 
 
 def test_the_same_job_gives_the_same_bytes(whole, tmp_path):

@@ -253,7 +253,8 @@ def test_grease_pencil_is_named(tiny, tools, tmp_path):
         bpy.context.object.name, bpy.context.object.hide_render = name, hidden
         assert bpy.context.object.type == GREASE
     tiny.frame_end = 1
-    assert tools.film(tmp_path / "job", tiny).capture.warnings == ["Grease pencil objects are not in the passes: Sketch"]
+    made = tools.film(tmp_path / "job", tiny)
+    assert made.capture.warnings == ["Grease pencil objects are not in the passes: Sketch"]
 
 
 @pytest.fixture
