@@ -77,7 +77,7 @@ PASSES: Mapping[str, Pass] = {
     "motion": Pass("<f2", 2),       # pixels (u right, v down) to the next frame
 }
 REQUIRED_PASSES = ("depth",)        # the camera can't be followed without it; what else is needed is the model's to say
-OUTPUTS = ("frames", "frames.part", "state", "report.json", "engine.lock")
+OUTPUTS = ("frames", "frames.part", "frames.before", "state", "report.json", "engine.lock")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -586,6 +586,11 @@ def _lock_file(descriptor: int) -> None:
 def frame_name(index: int) -> str:
     """The file of frame `index` of the shot, counted from 0; files count from 1."""
     return f"{index + 1:06d}.png"
+
+
+def is_frame_name(name: str) -> bool:
+    """Whether a file of that name is the engine's; what is called otherwise in frames/ is somebody else's."""
+    return re.fullmatch(r"\d{6}\.png", name) is not None
 
 
 def digest(path: Path) -> str:

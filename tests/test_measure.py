@@ -233,6 +233,15 @@ def test_missing_frames_and_wrong_sizes_are_said(folder: Path, crane: scene.Shot
         report_of(folder, crane.pictures[:, ::2, ::2], tmp_path / "b")
 
 
+def test_other_pictures_beside_the_frames_are_not_measured(folder: Path, perfect: dict) -> None:
+    poster = folder / "frames" / "poster.png"
+    cv2.imwrite(str(poster), np.zeros((8, 8, 3), np.uint8))
+    try:
+        assert measure(folder) == perfect
+    finally:
+        poster.unlink()
+
+
 def test_stop_is_heard(folder: Path) -> None:
     with pytest.raises(jobs.Cancelled):
         measure(folder, stop=lambda: True)
