@@ -24,7 +24,7 @@ from bpy.app import translations
 from bpy.app.translations import pgettext_n as n_
 from bpy.app.translations import pgettext_rpt as rpt_
 
-from ..engine import job
+from ..engine import job, windows
 from .cameras import Refusal, cameras_at, is_mirrored, render_size, shear
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class Decision:
     refusal: str  # one sentence where there is no plan
     shot: str  # its name, which a shot has before it has a prompt; empty where no camera films
     size: tuple[int, int] | None  # w, h of the pictures; None where it is what is refused
+    sampled: tuple[int, int] | None  # w, h that the model works at, where that is smaller
     frames: int  # their number; 0 where it is what is refused
     length: int  # frames of the range, those that a frame step passes over too
 
@@ -136,7 +137,8 @@ def decision(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Decision:
 def _decide(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Decision:
     try:
         made = plan(scene, layer)
-        return Decision(made, "", made.shot, made.crop[2:], len(made.frames), made.last + 1 - made.frames[0])
+        return Decision(made, "", made.shot, made.crop[2:], _sampled(made.size), len(made.frames),
+                        made.last + 1 - made.frames[0])
     except Refusal as refusal:
         return _refused(scene, str(refusal))
 
@@ -144,15 +146,21 @@ def _decide(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Decision:
 def _refused(scene: bpy.types.Scene, refusal: str) -> Decision:
     """What is known all the same."""
     settings = scene.shotlock  # type: ignore[attr-defined]
-    shot, size, length = "", None, 0
+    shot, size, sampled, length = "", None, None, 0
     frames: tuple[int, ...] = ()
     with contextlib.suppress(Refusal):
-        size = _picture(scene, settings)[1][2:]
+        whole, crop = _picture(scene, settings)
+        size, sampled = crop[2:], _sampled(whole)
     with contextlib.suppress(Refusal):
         frames, last = _frames(scene, settings)
         length = last + 1 - frames[0]
         shot = shot_name(scene.name, [c.name for c in _cameras(scene, settings, frames)])
-    return Decision(None, refusal, shot, size, len(frames), length)
+    return Decision(None, refusal, shot, size, sampled, len(frames), length)
+
+
+def _sampled(size: tuple[int, int]) -> tuple[int, int] | None:
+    small = windows.sampled_size(*size)
+    return None if small == size else small
 
 
 def _follows_from(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tuple:

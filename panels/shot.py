@@ -5,11 +5,12 @@ import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
 from ..operators import colours, compat, folders, generate, install, properties, session, strips, takes
-from ..operators.plan import decision
+from ..operators.plan import DEFAULT_PIXELS, decision
 from . import pictures, preferences, words
 
 ICONS = {True: "CHECKMARK", False: "ERROR"}
 PICTURE = 8.0           # the preview's height in buttons
+SLOW = 4                # times the default's pixels: capture and finishing take as many times as long
 
 
 def draw_shot(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -54,6 +55,17 @@ def draw_size(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     row.alignment = "RIGHT"
     row.active = False
     row.label(text=" · ".join(filter(None, (size, length))), translate=False)
+    if shot.size and shot.sampled:
+        words.sentence(layout, context, large(shot.size, shot.sampled), icon="INFO")
+
+
+def large(size: tuple[int, int], sampled: tuple[int, int]) -> str:
+    """What a size means that the model does not work at."""
+    text = iface_("Sampled at {} x {} px and finished at this size").format(*sampled)
+    times = size[0] * size[1] / DEFAULT_PIXELS
+    if times < SLOW:
+        return text
+    return text + iface_(". Slow: {:.0f} times the pixels of the default").format(times)
 
 
 def draw_action(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

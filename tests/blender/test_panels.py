@@ -110,10 +110,28 @@ def test_size_and_length_are_shown_whenever_they_are_known(saved, shot, monkeypa
     assert "96 x 64 px · 5 frames" in said() and "prompt is empty" in said()
     saved.camera = None
     assert "96 x 64 px · 5 frames" in said() and "has no camera" in said()
-    saved.camera, settings.width = camera, 32
+    saved.camera, saved.render.resolution_y = camera, 8
     assert "px ·" not in said() and "5 frames" in said() and "too small" in said()
+    saved.render.resolution_y = 64
     settings.width, settings.use_scene_range, settings.frame_start, settings.frame_end = 96, False, 9, 3
     assert "96 x 64 px" in said() and "· " not in said().partition("px")[2][:3] and "no frame at all" in said()
+
+
+@pytest.mark.parametrize("width, says", [
+    (600, None), (720, "Sampled at 464 x 320 px and finished at this size"),
+    (1920, "Sampled at 464 x 320 px and finished at this size. Slow: 22 times the pixels of the default")])
+def test_a_large_size_says_what_it_means(saved, shot, monkeypatch, width, says):
+    monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", __file__)
+    saved.shotlock.width = width
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=9000)))
+    assert (says in said) if says else "Sampled at" not in said
+    assert ("Slow" in said) == ("Slow" in (says or ""))
+
+
+def test_widths_that_are_too_small_for_a_picture_cannot_be_chosen(saved):
+    saved.shotlock.width = 1
+    assert saved.shotlock.width == 64
+    assert type(saved.shotlock).bl_rna.properties["width"].soft_max == 1920
 
 
 def test_without_an_engine_it_can_be_installed_from_here(saved, shot, monkeypatch):
