@@ -556,6 +556,17 @@ def hold(folder: Path) -> Iterator[None]:
                 path.unlink(missing_ok=True)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process is at work in the folder."""
+    if not (folder / "engine.lock").exists():
+        return False
+    try:
+        with hold(folder):
+            return False
+    except (BadJob, OSError):
+        return True
+
+
 def _lock(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -119,12 +119,12 @@ class SHOTLOCK_OT_move_takes(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> compat.Outcome:
         try:
-            moved = takes.move_home()
+            moved = session.move_home()
         except (OSError, takes.TakeError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         compat.push_undo("Move takes")
-        self.report({"INFO"}, rpt_("Takes moved: {}. Save the file to keep their new place").format(len(moved)))
+        self.report({"INFO"}, rpt_("Takes moved: {}. Save the file to keep their new place").format(moved))
         return {"FINISHED"}
 
 

@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,24 +158,30 @@ def _names(strip: Any) -> tuple[str, str, str]:
     return bpy.data.filepath, strip.directory, strip.shotlock.job
 
 
-def has_homeless() -> bool:
+def has_homeless(stopped: tuple[Path, ...] = ()) -> bool:
     """Whether this saved file has takes outside its folder; for panels, as `seen`."""
     if not bpy.data.filepath:
         return False
     names = tuple(_names(strip) for _scene, strip in strips_of_takes())
-    return bool(names) and memory.look(("homeless", names), lambda: bool(homeless()))
+    key = ("homeless", names, stopped)
+    return bool(names or stopped) and memory.look(key, lambda: bool(homeless(stopped)))
 
 
 # Stopped: captured, and without frames
 
-def stopped(shots: Path, shot: str) -> tuple[Path, ...]:
+def stopped(blend: str, shot: str) -> tuple[Path, ...]:
     """The shot's takes that can be gone on with, the newest first."""
+    found = (take for shots in shots_folders(blend) for take in _numbered(shots, shot))
+    return tuple(take for take in found if is_stopped(take) and not jobs.is_held(take))
+
+
+def _numbered(shots: Path, shot: str) -> list[Path]:
+    """The shot's takes, finished or not, the newest first."""
     try:
         entries = list((shots / folders.folder_name(shot)).iterdir())
     except OSError:
-        return ()
-    found = [entry for entry in entries if folders.take_number(entry) and is_stopped(entry)]
-    return tuple(sorted(found, key=folders.take_number, reverse=True))
+        return []
+    return sorted(filter(folders.take_number, entries), key=folders.take_number, reverse=True)
 
 
 def is_stopped(folder: Path) -> bool:
@@ -215,9 +221,18 @@ def captured_warnings(folder: Path) -> list[str]:
 # Making room
 
 def shots_folder(blend: str) -> Path:
-    """Where that file's shots lie; the preferences may name another place."""
+    """Where that file's new takes go; the preferences may name another place."""
+    return folders.shots_folder(blend, _chosen())
+
+
+def shots_folders(blend: str) -> list[Path]:
+    """And wherever else its takes may lie."""
+    return folders.shots_folders(blend, _chosen())
+
+
+def _chosen() -> str:
     chosen = properties.preferences()
-    return folders.shots_folder(blend, bpy.path.abspath(chosen.takes_folder) if chosen else "")
+    return bpy.path.abspath(chosen.takes_folder) if chosen else ""
 
 
 def new_folder(blend: str, shot: str) -> Path:
@@ -362,16 +377,16 @@ def rebase(target: str) -> None:
 
 # Moving: takes of a file that had no place yet
 
-def homeless() -> list[Path]:
-    """Takes of this file's strips that still lie in the folder for unsaved files."""
-    found = {job_folder(strip) for _scene, strip in strips_of_takes()}
+def homeless(stopped: Iterable[Path] = ()) -> list[Path]:
+    """Takes of this file's strips, and those that were stopped, that still lie in the folder for unsaved files."""
+    found = {job_folder(strip) for _scene, strip in strips_of_takes() if (job_folder(strip) / "frames").is_dir()}
     home = folders.unsaved_folder()
-    return sorted(folder for folder in found if folders.is_inside(folder, home) and (folder / "frames").is_dir())
+    return sorted(folder for folder in found | set(stopped) if folders.is_inside(folder, home))
 
 
-def move_home() -> list[Path]:
-    """Moves them beside the .blend and relinks their strips. A take is copied whole before the old one goes."""
-    moved = [_move(folder, new_folder(bpy.data.filepath, shot_name(folder))) for folder in homeless()]
+def move_home(stopped: Iterable[Path] = ()) -> dict[Path, Path]:
+    """Moves them beside the .blend and relinks their strips: old place → new. One is copied whole before it goes."""
+    moved = {old: _move(old, new_folder(bpy.data.filepath, shot_name(old))) for old in homeless(stopped)}
     relink()
     memory.forget()
     return moved
@@ -426,13 +441,12 @@ def remove(folder: Path) -> None:
     discard(folder)
 
 
-def clear(shots: Path, shot: str, is_cut_off: Callable[[Path], bool]) -> None:
+def clear(blend: str, shot: str, is_cut_off: Callable[[Path], bool]) -> None:
     """Removes what killed Blenders had begun to capture of that shot, unless one that lives is at work on it."""
-    with contextlib.suppress(OSError):
-        for entry in list((shots / folders.folder_name(shot)).iterdir()):
-            if folders.take_number(entry) and is_cut_off(entry):
-                with contextlib.suppress(TakeError):
-                    remove(entry)
+    for entry in (take for shots in shots_folders(blend) for take in _numbered(shots, shot)):
+        if is_cut_off(entry):
+            with contextlib.suppress(TakeError):
+                remove(entry)
 
 
 def discard(folder: Path) -> None:

@@ -94,8 +94,10 @@ def draw_stopped(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         return
     job, number = session.latest(context.scene), folders.take_number(folder)
     if job is None or job.folder != folder:
-        text = iface_("Take {} was stopped before its frames were finished").format(number)
-        words.sentence(layout, context, text, icon="INFO")
+        text, when = iface_("Take {} was stopped before its frames were finished"), folders.when_unsaved(folder)
+        if when:
+            text = iface_("Take {} of an unsaved file of {} was stopped before its frames were finished")
+        words.sentence(layout, context, text.format(number, when), icon="INFO")
     row = layout.row(align=True)
     text = iface_("Resume Take {}").format(number)
     row.operator("shotlock.resume", text=text, translate=False, icon="FILE_REFRESH").directory = str(folder)
@@ -178,7 +180,7 @@ def draw_notes(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         draw_shown_scene(layout, context)
     if takes.strips_in(scene):
         draw_colours(layout, context, scene)
-    if takes.has_homeless():
+    if takes.has_homeless(session.left_behind()):
         text = iface_("Takes made before the file was saved lie outside its folder")
         words.sentence(layout, context, text, icon="INFO")
         layout.operator("shotlock.move_takes", icon="FILE_FOLDER")

@@ -422,6 +422,7 @@ def test_a_folder_is_held_by_one_process_and_let_go_of_when_it_dies(tmp_path):
     code, str(tmp_path)], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE)
     try:
         assert holder.stdout.readline() == b"held\n"
+        assert jobs.is_held(tmp_path)
         with pytest.raises(jobs.BadJob, match="another engine"), jobs.hold(tmp_path):
             pass
     finally:

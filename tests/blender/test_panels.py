@@ -347,6 +347,20 @@ def test_a_stopped_take_is_offered_for_its_own_shot_only(saved, shot, tmp_path, 
     assert "Resume" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
 
 
+def test_a_stopped_take_of_an_earlier_unsaved_file_says_when_it_was_made(tiny, shot, tmp_path, monkeypatch):
+    from shotlock.operators import memory
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", __file__)
+    for session in ("2026-11-24_091533_41", "2026-11-25_200100_42", "2026-11-25_0800_1", "notes"):
+        stopped_take(tmp_path / "shotlock" / "unsaved" / session, 3)
+    memory.forget()
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(tiny, width=900)))
+    assert "Take 3 of an unsaved file of 2026-11-25 20:01 was stopped" in said and "[Resume Take 3]" in said
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
+    assert "Resume" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(bpy.context.scene, width=900)))
+
+
 def test_a_running_shot_offers_no_stopped_take(saved, shot, session, tmp_path):
     stopped_take(tmp_path)
     session.memory.forget()
