@@ -158,7 +158,7 @@ def draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: 
     """The camera report's one line: whether the take follows the camera, and how closely."""
     line = str(report.get("verdict", ""))
     if line:
-        icon = ICONS.get(report.get("follows"), "INFO")      # neither: the pictures are too small to tell
+        icon = ICONS.get(report.get("follows"), "INFO")      # neither: it cannot be told
         words.sentence(layout, context, words.capital(line), icon)
 
 
