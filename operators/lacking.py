@@ -55,7 +55,7 @@ def drivers() -> list[str]:
 
 def _list(names: list[str]) -> str:
     shown = ", ".join(names[:MOST_NAMES])
-    return shown + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
+    return f"{shown} and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else shown
 
 
 def _missing(things: Iterable[Any]) -> list[str]:

@@ -4,7 +4,7 @@ in the sequencer."""
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
-from ..operators import colours, compat, folders, generate, install, properties, session, strips, takes
+from ..operators import colours, compat, folders, generate, install, properties, sentences, session, strips, takes
 from ..operators.plan import DEFAULT_PIXELS, decision
 from . import pictures, preferences, words
 
@@ -126,9 +126,9 @@ def draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     elif job.state == "cancelled":
         layout.label(text="The shot was cancelled", icon="CANCEL")
     if job.error:
-        words.sentence(layout, context, words.capital(job.error), icon="ERROR")
+        words.sentence(layout, context, words.capital(sentences.told(job.error)), icon="ERROR")
     for warning in job.warnings:
-        words.sentence(layout, context, warning, icon="INFO")
+        words.sentence(layout, context, sentences.told(warning), icon="INFO")
 
 
 def draw_place(layout: bpy.types.UILayout, context: bpy.types.Context, job: session.Job) -> None:
@@ -159,7 +159,7 @@ def draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: 
     line = str(report.get("verdict", ""))
     if line:
         icon = ICONS.get(report.get("follows"), "INFO")      # neither: it cannot be told
-        words.sentence(layout, context, words.capital(line), icon)
+        words.sentence(layout, context, words.capital(sentences.told(line)), icon)
 
 
 def draw_waiting(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -100,7 +100,7 @@ def doubt(report: dict[str, Any], doubts: list[str]) -> str:
 
 
 def blame(wrong: list[str]) -> str:
-    return "does not follow the camera: " + ", ".join(wrong[:2])                # one line of a panel
+    return f"does not follow the camera: {', '.join(wrong[:2])}"              # one line of a panel
 
 
 def praise(report: dict[str, Any]) -> str:
