@@ -81,6 +81,7 @@ def test_settings_may_be_given_by_hand(shot, plan):
 
 
 def test_planning_changes_nothing(shot, plan):
+    """Row 36."""
     other = add_camera(shot, "Cam B")
     bind(shot, 3, other)
     shot.frame_set(2)

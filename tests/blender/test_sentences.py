@@ -35,8 +35,8 @@ def said(tree: ast.AST) -> list[str]:
     """Every text in it that is a sentence: two words or more, values as {}; not what documents or is looked for."""
     documents = {id(node.body[0].value) for node in ast.walk(tree)
                  if isinstance(node, ast.FunctionDef) and isinstance(node.body[0], ast.Expr)}
-    documents |= {id(part) for node in ast.walk(tree) if getattr(getattr(node, "func", None), "attr", "") == "startswith"
-                  for part in ast.walk(node)}
+    asks = [node for node in ast.walk(tree) if getattr(getattr(node, "func", None), "attr", "") == "startswith"]
+    documents |= {id(part) for node in asks for part in ast.walk(node)}
     parts = {id(value) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for value in node.values}
     found = []
     for node in ast.walk(tree):
