@@ -44,12 +44,9 @@ def versions() -> dict[str, str]:
 
 
 def device() -> str:
-    """Where the model will run, in words. Imports torch."""
-    import torch
-    if torch.cuda.is_available():
-        name, total = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory
-        return f"cuda: {name}, {total / 2**30:.0f} GiB"
-    return f"cpu: {torch.get_num_threads()} threads"
+    """Where the model will run, in words: "cpu: 2 threads, float32". Imports torch."""
+    from .weights import machine
+    return machine.in_words(machine.choose())
 
 
 def weights(folder: Path = WEIGHTS) -> list[dict[str, Any]]:

@@ -421,14 +421,32 @@ def is_made(run: Run) -> bool:
 
 
 def name_frames(run: Run) -> None:
-    folder = run.shot.job.folder
+    """The frames take their name, and an earlier take of this folder makes way: only now, when they are all there."""
+    folder, frames = run.shot.job.folder, {job.frame_name(i) for i in range(run.shot.frames)}
+    for old in (folder / "frames.part").iterdir():
+        if old.name not in frames:  # of a longer shot that was begun here
+            old.unlink()
+    settle(folder)
+    (folder / "report.json").unlink(missing_ok=True)  # it tells of other frames
     if (folder / "frames").exists():
-        shutil.rmtree(folder / "frames")
+        (folder / "frames").rename(folder / "frames.before")
     (folder / "frames.part").rename(folder / "frames")
+
+
+def settle(folder: Path) -> None:
+    """What others put beside the frames that made way moves in with the new ones."""
+    before, frames = folder / "frames.before", folder / "frames"
+    if not (before.is_dir() and frames.is_dir()):
+        return
+    for entry in before.iterdir():
+        if not job.is_frame_name(entry.name):
+            entry.rename(frames / entry.name)
+    shutil.rmtree(before)
 
 
 def finish(run: Run) -> dict[str, Any]:
     """The frames are measured, the report is written and the state dropped. What is stopped here is still a take."""
+    settle(run.shot.job.folder)
     run.phase("measure")
     camera = timed(run, "measure", camera_report)
     report = {

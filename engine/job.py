@@ -36,6 +36,7 @@ DEFAULT_WIDTH, DEFAULT_HEIGHT = 448, 252                    # pixels of the arti
 DEFAULT_SIZE = (448, 256)                                   # the multiples of PATCH that hold it
 DEFAULT_STEPS = 4
 LARGEST_SIDE = 8192                 # pixels
+FARTHEST_FRAME = 2**31 - 1          # of a scene, either way
 MOST_FRAMES = 100_000
 MOST_STEPS = 200
 MOST_SEED = 2**31 - 1               # what Blender's whole numbers hold
@@ -46,6 +47,7 @@ MOST_HEADER = 10_000                # bytes of an .npy header; a real one has 12
 MOST_WORLD = 4096                   # pixels of a side of world.npy
 MOST_SUN_CELLS = 64 * 2**20          # of all maps in suns.npz: 256 MB
 MOST_MATRICES = 4 * 2**20           # objects x frames: 512 MB, what objects.npz may ask of memory
+LOOKED_AT = 9                       # frames that stand for a shot: the first, the last and some between
 RIGID = 1e-4                        # |R^T R - I|: float32 matrices pass, a scaled or sheared camera does not
 REPLACED = "capture the shot again"
 
@@ -79,7 +81,7 @@ PASSES: Mapping[str, Pass] = {
     "motion": Pass("<f2", 2),       # pixels (u right, v down) to the next frame
 }
 REQUIRED_PASSES = ("depth",)        # the camera can't be followed without it; what else is needed is the model's to say
-OUTPUTS = ("frames", "frames.part", "state", "report.json", "engine.lock")
+OUTPUTS = ("frames", "frames.part", "frames.before", "state", "report.json", "engine.lock")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,7 @@ class Job:
     size: tuple[int, int] = DEFAULT_SIZE                    # width, height of passes and generated frames, pixels
     crop: tuple[int, int, int, int] = (0, 0, *DEFAULT_SIZE)  # x, y, width, height of what the artist asked for
     cuts: tuple[int, ...] = (0,)                            # indices of frames at which a camera starts
+    last_frame: int | None = None                           # of the scene: where the range ends, if past its frames
     passes: Mapping[str, str] = field(default_factory=lambda: {"depth": "passes/depth.npy"})
     objects: tuple[Mapping[str, Any], ...] = ()             # {"index": 1, "name": "Cube"}
     scene: Mapping[str, Any] = field(default_factory=dict)
@@ -123,6 +126,8 @@ def read(folder: Path | str) -> Job:
     count = len(arrays["frames"])
     _require(all(cut < count for cut in job.cuts),
              f"job.json's cuts is {_show(job.cuts)}: expected indices below {count}, the camera's number of frames")
+    _require(job.last_frame is None or job.last_frame >= arrays["frames"][-1],
+             f"job.json's last_frame is {job.last_frame}: expected {arrays['frames'][-1]}, the camera's last, or later")
     for name in job.passes:
         if name in PASSES:
             check_pass(job, name, count)
@@ -228,6 +233,7 @@ CHECKS: Mapping[str, Callable[[Any, dict], str | None]] = {
     "id": _name, "model": _name, "prompt": _text(LONGEST_PROMPT), "negative_prompt": _text(LONGEST_PROMPT),
     "seed": _integer(0, MOST_SEED), "steps": _integer(1, MOST_STEPS), "guidance": _number(0, MOST_GUIDANCE),
     "control_strength": _number(0, MOST_CONTROL), "fps": _fps, "size": _size, "crop": _crop, "cuts": _cuts,
+    "last_frame": _integer(-FARTHEST_FRAME, FARTHEST_FRAME),
     "passes": _passes, "objects": _objects, "scene": _table, "created": _table,
 }
 
@@ -409,10 +415,26 @@ def check_pass(job: Job, name: str, count: int) -> Path:
 
 
 def passes(job: Job) -> dict[str, np.memmap]:
-    """Every known pass, memory-mapped and read-only: a long shot never sits in memory whole."""
+    """Every known pass, memory-mapped and read-only: a long shot never sits in memory whole. Some frames of the depth
+    are looked at; of the other passes no value can do harm."""
     count = frame_count(job)
     known = [name for name in job.passes if name in PASSES]
-    return {name: np.load(check_pass(job, name, count), mmap_mode="r", allow_pickle=False) for name in known}
+    found = {name: np.load(check_pass(job, name, count), mmap_mode="r", allow_pickle=False) for name in known}
+    for frame in spread(count):
+        _check_depth(job.passes["depth"], found["depth"][frame], frame, count)
+    return found
+
+
+def spread(count: int) -> list[int]:
+    """Indices of at most LOOKED_AT of so many frames, evenly: the first and the last are among them."""
+    return sorted({round(i * (count - 1) / (LOOKED_AT - 1)) for i in range(LOOKED_AT)})
+
+
+def _check_depth(file: str, depth: np.ndarray, frame: int, count: int) -> None:
+    wrong = ~(depth > 0)                                    # NaN is not above anything
+    if wrong.any():
+        raise BadJob(f"{file} holds {depth[wrong][0]:g} at frame {frame + 1} of {count}: expected distances above 0, "
+                     f"or +inf where there is sky; {REPLACED}")
 
 
 def read_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -457,7 +479,7 @@ def _load_member(archive: zipfile.ZipFile, what: str, key: str, dtype: str, axes
 
 def write(job: Job) -> Path:
     """job.json of a job whose fields are checked; `write_camera` and `new_array` write the rest."""
-    value = {name: _plain(getattr(job, name)) for name in NAMES} | dict(job.extra)
+    value = {name: _plain(getattr(job, name)) for name in NAMES if getattr(job, name) is not None} | dict(job.extra)
     parse(job.folder, value)
     job.folder.mkdir(parents=True, exist_ok=True)
     return write_json(job.folder / "job.json", value)
@@ -580,6 +602,17 @@ def hold(folder: Path) -> Iterator[None]:
                 path.unlink(missing_ok=True)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process is at work in the folder."""
+    if not (folder / "engine.lock").exists():
+        return False
+    try:
+        with hold(folder):
+            return False
+    except (BadJob, OSError):
+        return True
+
+
 def _lock(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -610,6 +643,11 @@ def _lock_file(descriptor: int) -> None:
 def frame_name(index: int) -> str:
     """The file of frame `index` of the shot, counted from 0; files count from 1."""
     return f"{index + 1:06d}.png"
+
+
+def is_frame_name(name: str) -> bool:
+    """Whether a file of that name is the engine's; what is called otherwise in frames/ is somebody else's."""
+    return re.fullmatch(r"\d{6}\.png", name) is not None
 
 
 def digest(path: Path) -> str:

@@ -20,7 +20,6 @@ from .geometry.reproject import View
 from .geometry.shadows import RenderedMap, ShadowMap
 from .models.shading import sky_share, to_linear
 
-SAMPLES = 9  # frames that decide the shot's scale
 MOST_SHADOWED = 64  # frames that fill the shadow map
 CHUNK = 4  # frames whose maps are made together
 WATTS = 1 / (4 * math.pi * math.pi)  # Blender's point lamp: irradiance over pi at one unit of distance, per watt
@@ -124,8 +123,7 @@ def open_shot(folder: Path) -> Shot:
     j = job.read(folder)
     camera, passes, objects = job.camera(j), job.passes(j), job.objects(j)
     moves = (objects["matrix"] != objects["matrix"][:, :1]).any((1, 2, 3))
-    count = len(camera["frames"])
-    some = sorted({round(i * (count - 1) / max(1, SAMPLES - 1)) for i in range(SAMPLES)})
+    some = job.spread(len(camera["frames"]))  # they decide the shot's scale
     depth = torch.from_numpy(np.stack([np.asarray(passes["depth"][f]) for f in some]))
     return Shot(
         job=j, K=torch.from_numpy(camera["K"].copy()), c2w=torch.from_numpy(camera["c2w"].copy()), passes=passes,

@@ -23,7 +23,7 @@ import bpy
 import numpy as np
 
 from ..engine import job, protocol
-from . import passes, trust
+from . import caches, passes, trust
 from .plan import Plan
 
 COPY, ORDER, RESULT = "scene.blend", "capture.json", "captured.json"  # in the job's state/
@@ -68,10 +68,11 @@ class Capture:
             unsaved := unsaved_pictures()) else []
         began = time.monotonic()
         save_copy(state / COPY)
+        caches.link(state / COPY)
         self.saved_seconds = time.monotonic() - began
         trusted = trust.allowed()
         job.write_json(state / ORDER, {"plan": self.plan.to_dict(), "samples": self.samples, "trusted": trusted,
-                                       "addons": enabled_addons()})
+                                       "addons": enabled_addons(), "file": bpy.data.filepath})
         self._process = subprocess.Popen(command(self.folder, trusted), stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         threading.Thread(target=self._drain, args=(self._process.stdout,), daemon=True).start()
@@ -158,6 +159,7 @@ class Capture:
             shutil.rmtree(self._scratch, ignore_errors=True)
         for name in (COPY, COPY + "1", ORDER, RESULT):
             (self.folder / "state" / name).unlink(missing_ok=True)
+        shutil.rmtree(caches.folder(str(self.folder / "state" / COPY)), ignore_errors=True)
         if state != "done":
             job.remove_parts(self.folder)
         self._held.close()
@@ -181,7 +183,8 @@ def described(plan: Plan, folder: Path, told: dict[str, Any]) -> job.Job:
     return job.Job(
         folder=folder, id=uuid.uuid4().hex, model=plan.model, prompt=plan.prompt, negative_prompt=plan.negative_prompt,
         seed=plan.seed, steps=plan.steps, guidance=plan.guidance, control_strength=plan.control_strength, fps=plan.fps,
-        size=plan.size, crop=plan.crop, cuts=plan.cuts, passes={name: f"passes/{name}.npy" for name in job.PASSES},
+        size=plan.size, crop=plan.crop, cuts=plan.cuts, last_frame=plan.last,
+        passes={name: f"passes/{name}.npy" for name in job.PASSES},
         objects=told["objects"], scene=told["scene"],
         created={"blender": bpy.app.version_string, "shotlock": protocol.SHOTLOCK})
 

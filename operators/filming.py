@@ -15,7 +15,7 @@ import numpy as np
 from mathutils import Color
 
 from ..engine import job, suns
-from . import bare, cameras, facts, lacking, pixels, sunlight, surroundings
+from . import bare, caches, cameras, facts, lacking, pixels, sunlight, surroundings
 from .plan import Plan
 from .reader import Pixels, Reader
 
@@ -40,6 +40,7 @@ def open_copy(path: Path, order: dict[str, Any], say: Callable[..., None]) -> No
     lacking.enable_addons(order["addons"])
     if not bpy.data.filepath or Path(bpy.data.filepath).resolve() != path.resolve():
         bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False, use_scripts=order["trusted"])
+    caches.find(order["file"])
 
 
 def film(folder: Path, order: dict[str, Any], say: Callable[..., None]) -> None:

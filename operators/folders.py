@@ -16,6 +16,7 @@ LONGEST = 80
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 SESSION = f"{time.strftime('%Y-%m-%d_%H%M%S')}_{os.getpid()}"
+SESSIONS = re.compile(r"(\d{4}-\d\d-\d\d)_(\d\d)(\d\d)\d\d_\d+")
 
 
 def data_folder() -> Path:
@@ -40,6 +41,30 @@ def shots_folder(blend: str, chosen: str = "") -> Path:
     if chosen:
         return Path(chosen) / stem
     return Path(blend).parent / "shots" if blend else unsaved_folder() / stem / "shots"
+
+
+def shots_folders(blend: str, chosen: str = "") -> list[Path]:
+    """Wherever this file's shots may lie, the folder for new ones first. A file that was never saved is known by
+    nothing but the Blender that made it: after a crash, what earlier ones left may be its own, the newest first."""
+    own = shots_folder(blend, chosen)
+    if blend:
+        return [own]
+    return [own, *(place if chosen else place / "shots" for place in _sessions(Path(chosen or unsaved_folder())))]
+
+
+def _sessions(home: Path) -> list[Path]:
+    """Folders of earlier Blenders, the newest first."""
+    try:
+        names = [entry.name for entry in home.iterdir()]
+    except OSError:
+        return []
+    return [home / name for name in sorted(names, reverse=True) if SESSIONS.fullmatch(name) and name != SESSION]
+
+
+def when_unsaved(take: Path) -> str:
+    """When the Blender started whose never-saved file that take is of, "2026-11-25 09:41"; empty for any other take."""
+    parts = [found for part in take.parts if (found := SESSIONS.fullmatch(part)) and part != SESSION]
+    return "{} {}:{}".format(*parts[-1].groups()) if parts else ""
 
 
 def folder_name(name: str) -> str:

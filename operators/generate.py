@@ -9,7 +9,7 @@ from bpy.app.translations import pgettext_n as n_
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import StringProperty
 
-from . import colours, compat, install, session, takes
+from . import colours, compat, install, sentences, session, takes
 from .plan import Refusal, decision, plan
 
 ENDS = {"cancelled": n_("The shot was cancelled"), "failed": n_("The shot failed")}
@@ -52,11 +52,12 @@ class SHOTLOCK_OT_generate(bpy.types.Operator):
     def wait(self, context: bpy.types.Context, job: session.Job) -> compat.Outcome:
         """For scripts: a job that did not end as a strip is an error, which Blender raises in the caller."""
         session.wait(job)
-        for warning in filter(None, (*job.warnings, colours.complaint(context.scene) if job.placed else "")):
+        complaint = colours.complaint(context.scene) if job.placed else ""
+        for warning in filter(None, (*map(sentences.told, job.warnings), complaint)):
             self.report({"WARNING"}, warning)
         if job.placed:
             return {"FINISHED"}
-        self.report({"ERROR"}, job.error or rpt_(ENDS.get(job.state, ENDS["failed"])))
+        self.report({"ERROR"}, sentences.told(job.error) or rpt_(ENDS.get(job.state, ENDS["failed"])))
         return {"CANCELLED"}
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from . import trust
+from . import caches, trust
 
 MOST_NAMES = 5
 
@@ -37,6 +38,7 @@ def warnings(scene: bpy.types.Scene, order: dict[str, Any]) -> list[str]:
         (_missing(bpy.data.libraries), "Linked libraries are missing: {}"),
         (_missing_images(), "Image files are missing: {}"),
         (_missing(bpy.data.cache_files), "Cache files are missing: {}"),
+        (caches.missing((*things, scene)), "Baked simulations are not on the disk, and stand still: {}"),
         (_unbaked(scene), "Simulations without a baked cache may differ from the viewport: {}"),
         (_of_type(things, {"GPENCIL", "GREASEPENCIL"}), "Grease pencil objects are not in the passes: {}"),
         (_catchers(things), "Shadow catchers are not in the passes: {}"),
@@ -53,22 +55,21 @@ def drivers() -> list[str]:
 
 def _list(names: list[str]) -> str:
     shown = ", ".join(names[:MOST_NAMES])
-    return shown + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
-
-
-def _exists(path: str, library: Any = None) -> bool:
-    return Path(bpy.path.abspath(path, library=library)).exists()
+    return f"{shown} and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else shown
 
 
 def _missing(things: Iterable[Any]) -> list[str]:
-    return [t.filepath for t in things if not getattr(t, "packed_file", None)
-            and not _exists(t.filepath, getattr(t, "parent", None) or t.library)]
+    """Whole paths: what is relative here is so to the copy."""
+    paths = [_path(t, getattr(t, "parent", None) or t.library) for t in things if not getattr(t, "packed_file", None)]
+    return [str(path) for path in paths if not path.exists()]
+
+
+def _path(thing: Any, library: Any) -> Path:
+    return Path(os.path.normpath(bpy.path.abspath(thing.filepath, library=library)))
 
 
 def _missing_images() -> list[str]:
-    return [image.filepath for image in bpy.data.images
-            if image.source == "FILE" and image.filepath and image.users and not image.packed_file
-            and not _exists(image.filepath, image.library)]
+    return _missing(i for i in bpy.data.images if i.source == "FILE" and i.filepath and i.users)
 
 
 def _of_type(things: Iterable[bpy.types.Object], types: set[str]) -> list[str]:
@@ -85,16 +86,6 @@ def _foggy() -> list[str]:
 
 
 def _unbaked(scene: bpy.types.Scene) -> list[str]:
-    found = [t.name for t in scene.objects if any(not cache.is_baked for cache in _point_caches(t))]
+    found = [t.name for t in scene.objects if any(not cache.is_baked for cache in caches.point_caches(t))]
     bodies = scene.rigidbody_world
     return found + (["rigid bodies"] if bodies and bodies.enabled and not bodies.point_cache.is_baked else [])
-
-
-def _point_caches(thing: Any) -> Iterator[Any]:
-    for modifier in thing.modifiers:
-        system = getattr(modifier, "particle_system", None)
-        if system:
-            if system.settings.type != "HAIR" or system.use_hair_dynamics:
-                yield system.point_cache
-        elif getattr(modifier, "point_cache", None):
-            yield modifier.point_cache

@@ -4,8 +4,8 @@ Reads the scene as it stands and changes nothing, not even the frame. Knows a jo
 the engine's work.
 
 What is decided here:
-- Range: the scene's, or the shot's own; every `frame_step`th frame of it. The preview range is for playing back,
-  Blender's own renders don't obey it, and neither does a shot.
+- Range: the scene's, or the shot's own; every `frame_step`th frame of it is filmed, as Blender renders. The preview
+  range is for playing back, Blender's own renders don't obey it, and neither does a shot.
 - Cameras: the shot's camera if it names one, else the scene's with its markers.
 - View layer: the one that is named; else the first that is enabled for rendering.
 - Picture: the whole frame, whatever the render border. Its shape in pixels is that of the scene's resolution, so
@@ -24,7 +24,7 @@ from bpy.app import translations
 from bpy.app.translations import pgettext_n as n_
 from bpy.app.translations import pgettext_rpt as rpt_
 
-from ..engine import job
+from ..engine import job, windows
 from .cameras import Refusal, cameras_at, is_mirrored, render_size, shear
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Plan:
     view_layer: str
     cameras: tuple[str, ...]  # per frame: the camera object's name
     frames: tuple[int, ...]  # scene frame numbers
+    last: int  # where the range ends: a frame step may pass over it
     size: tuple[int, int]  # W, H that are captured and generated
     crop: tuple[int, int, int, int]  # x, y, w, h: the artist's frame inside `size`
     fps: tuple[int, int]  # numerator, denominator
@@ -65,7 +66,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        return len(self.frames) * self.fps[1] / self.fps[0]
+        return (self.last + 1 - self.frames[0]) * self.fps[1] / self.fps[0]
 
     @property
     def shot(self) -> str:
@@ -87,14 +88,14 @@ class Plan:
 def plan(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer | str | None = None, settings: Any = None) -> Plan:
     """Decides the shot, or raises `Refusal`. `settings` has the attributes of `scene.shotlock`."""
     settings = scene.shotlock if settings is None else settings  # type: ignore[attr-defined]
-    frames = _frames(scene, settings)
+    frames, last = _frames(scene, settings)
     cameras = _cameras(scene, settings, frames)
     _refuse_stereo(scene)
     size, crop = _picture(scene, settings)
     layer = _view_layer(scene, view_layer)
     return Plan(
         scene=scene.name, view_layer=layer, cameras=tuple(c.name for c in cameras), frames=frames,
-        size=size, crop=crop, fps=frame_rate(scene), cuts=_cuts(cameras),
+        last=last, size=size, crop=crop, fps=frame_rate(scene), cuts=_cuts(cameras),
         prompt=_prompt(settings), negative_prompt=settings.negative_prompt.strip(), seed=int(settings.seed),
         steps=int(settings.steps), guidance=float(settings.guidance),
         control_strength=float(settings.control_strength), model=_model(settings),
@@ -115,7 +116,9 @@ class Decision:
     refusal: str  # one sentence where there is no plan
     shot: str  # its name, which a shot has before it has a prompt; empty where no camera films
     size: tuple[int, int] | None  # w, h of the pictures; None where it is what is refused
+    sampled: tuple[int, int] | None  # w, h that the model works at, where that is smaller
     frames: int  # their number; 0 where it is what is refused
+    length: int  # frames of the range, those that a frame step passes over too
 
 
 _decisions: dict[int, tuple[tuple, Decision]] = {}  # by scene: what it followed from, and what was decided
@@ -134,7 +137,8 @@ def decision(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Decision:
 def _decide(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Decision:
     try:
         made = plan(scene, layer)
-        return Decision(made, "", made.shot, made.crop[2:], len(made.frames))
+        return Decision(made, "", made.shot, made.crop[2:], _sampled(made.size), len(made.frames),
+                        made.last + 1 - made.frames[0])
     except Refusal as refusal:
         return _refused(scene, str(refusal))
 
@@ -142,14 +146,21 @@ def _decide(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Decision:
 def _refused(scene: bpy.types.Scene, refusal: str) -> Decision:
     """What is known all the same."""
     settings = scene.shotlock  # type: ignore[attr-defined]
-    shot, size = "", None
+    shot, size, sampled, length = "", None, None, 0
     frames: tuple[int, ...] = ()
     with contextlib.suppress(Refusal):
-        size = _picture(scene, settings)[1][2:]
+        whole, crop = _picture(scene, settings)
+        size, sampled = crop[2:], _sampled(whole)
     with contextlib.suppress(Refusal):
-        frames = _frames(scene, settings)
+        frames, last = _frames(scene, settings)
+        length = last + 1 - frames[0]
         shot = shot_name(scene.name, [c.name for c in _cameras(scene, settings, frames)])
-    return Decision(None, refusal, shot, size, len(frames))
+    return Decision(None, refusal, shot, size, sampled, len(frames), length)
+
+
+def _sampled(size: tuple[int, int]) -> tuple[int, int] | None:
+    small = windows.sampled_size(*size)
+    return None if small == size else small
 
 
 def _follows_from(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tuple:
@@ -236,7 +247,8 @@ def frame_rate(scene: bpy.types.Scene) -> tuple[int, int]:
     return rate.numerator, rate.denominator
 
 
-def _frames(scene: bpy.types.Scene, settings: Any) -> tuple[int, ...]:
+def _frames(scene: bpy.types.Scene, settings: Any) -> tuple[tuple[int, ...], int]:
+    """Those that are filmed, and the last one of the range."""
     own = not getattr(settings, "use_scene_range", settings.frame_start == settings.frame_end == 0)
     source = settings if own else scene
     start, end = int(source.frame_start), int(source.frame_end)
@@ -247,7 +259,7 @@ def _frames(scene: bpy.types.Scene, settings: Any) -> tuple[int, ...]:
     if len(frames) > job.MOST_FRAMES:
         raise Refusal(rpt_("The shot has {} frames, and {} is the most: film it in parts")
                       .format(len(frames), job.MOST_FRAMES))
-    return tuple(frames)
+    return tuple(frames), end
 
 
 # --- cameras ------------------------------------------------------------------------------------------------------

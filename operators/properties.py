@@ -90,7 +90,7 @@ def scene_settings() -> dict[str, Any]:
             update=_end_set, options=set(),
         ),
         "width": IntProperty(
-            name="Width", default=job.DEFAULT_WIDTH, min=32, max=4096, subtype="PIXEL", options=set(),
+            name="Width", default=job.DEFAULT_WIDTH, min=64, max=4096, soft_max=1920, subtype="PIXEL", options=set(),
             description="Width of the frames; the height follows from the scene's resolution. Left alone: "
                         f"{job.DEFAULT_WIDTH} for 16:9, and as many pixels in other shapes",
         ),

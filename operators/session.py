@@ -124,13 +124,28 @@ def resumable(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Path | None
     left = job is not None and (job.state == "failed" or (job.state == "cancelled" and _can_go_on(job.folder)))
     if job is not None and left:
         return job.folder
-    shot, home = decision(scene, layer).shot, takes.shots_folder(bpy.data.filepath)
-    found = memory.look(("stopped", home, shot), lambda: takes.stopped(home, shot), memory.UNTIL_TOLD) if shot else ()
+    shot, file = decision(scene, layer).shot, bpy.data.filepath
+    key = ("stopped", takes.shots_folder(file), shot)
+    found = memory.look(key, lambda: takes.stopped(file, shot), memory.UNTIL_TOLD) if shot else ()
     return next((folder for folder in found if not _at_work(folder)), None)
 
 
 def _can_go_on(folder: Path) -> bool:
     return memory.look(("stopped", folder), lambda: takes.is_stopped(folder), memory.UNTIL_TOLD)
+
+
+def left_behind() -> tuple[Path, ...]:
+    """Of this file's jobs of this session, those that were stopped and can be gone on with. For panels."""
+    ended = [job for job in jobs if job.ended and job.state != "done" and job.origin.opened == _opened]
+    return tuple(job.folder for job in ended if _can_go_on(job.folder))
+
+
+def move_home() -> int:
+    """Takes that were made before this file was saved go beside it, those that were stopped too; their number."""
+    moved = takes.move_home(left_behind())
+    for job in jobs:
+        job.folder = moved.get(job.folder, job.folder)
+    return len(moved)
 
 
 def _at_work(folder: Path) -> bool:
@@ -142,7 +157,7 @@ def _at_work(folder: Path) -> bool:
 def submit(scene: bpy.types.Scene, plan: Plan) -> Job:
     """Queues a shot. Raises takes.TakeError where its take has nowhere to go."""
     origin = _origin(scene)
-    takes.clear(takes.shots_folder(origin.file), plan.shot, is_cut_off)
+    takes.clear(origin.file, plan.shot, is_cut_off)
     job = Job(plan=plan, shot=plan.shot, folder=takes.new_folder(origin.file, plan.shot), origin=origin)
     _warn(job, plan.notes)
     _append(job)
@@ -472,7 +487,7 @@ def _after_save(target: str = "", *_: Any) -> None:
     for job in jobs:
         if job.origin.opened == _opened:
             job.origin = Origin(bpy.data.filepath, job.origin.scene, job.origin.uid, _opened)
-    if takes.homeless():
+    if takes.homeless(left_behind()):
         redraw()
         _offer_moving()
 

@@ -61,9 +61,10 @@ def restore_picture(scene: bpy.types.Scene, take: takes.Take) -> None:
     settings = properties.shot_of(scene)
     if take.width:
         settings.width = take.width
-    same = tuple(range(scene.frame_start, scene.frame_end + 1, scene.frame_step)) == take.frames
+    frames = tuple(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))
+    same = (frames, scene.frame_end) == (take.frames, take.last)
     if not same:
-        settings.frame_start, settings.frame_end = take.frames[0], take.frames[-1]
+        settings.frame_start, settings.frame_end = take.frames[0], take.last
     settings.use_scene_range = same
 
 
@@ -118,12 +119,12 @@ class SHOTLOCK_OT_move_takes(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> compat.Outcome:
         try:
-            moved = takes.move_home()
+            moved = session.move_home()
         except (OSError, takes.TakeError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         compat.push_undo("Move takes")
-        self.report({"INFO"}, rpt_("Takes moved: {}. Save the file to keep their new place").format(len(moved)))
+        self.report({"INFO"}, rpt_("Takes moved: {}. Save the file to keep their new place").format(moved))
         return {"FINISHED"}
 
 

@@ -5,10 +5,11 @@ how frames are made, nor whether an engine runs.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ..engine import job as jobs
 from . import colours, compat, folders, memory, properties
 
 MOST_CHANNELS = 128
+MOST_FRAMES = 1_048_574             # Blender's own last frame
 NAME = "shot.txt"
 """In the shot's folder: its name as the artist wrote it."""
 
@@ -40,6 +42,7 @@ class Take:
     shot: str
     number: int
     frames: tuple[int, ...]         # scene frame numbers
+    last: int                       # where the shot's range ends: a frame step may pass over it
     files: tuple[str, ...]          # one per frame, whether or not it is there
     missing: tuple[int, ...]        # scene frame numbers whose picture is not there
     settings: dict[str, Any]
@@ -47,8 +50,14 @@ class Take:
     width: int                      # of the pictures, pixels
 
     @property
-    def step(self) -> int:
-        return self.frames[1] - self.frames[0] if len(self.frames) > 1 else 1
+    def after(self) -> int:
+        """The scene frame after the shot's last one."""
+        return self.last + 1
+
+    def held(self) -> list[str]:
+        """A picture for every scene frame: each stands until the next one, the last until the range ends."""
+        ends = (*self.frames[1:], self.after)
+        return [file for file, begin, end in zip(self.files, self.frames, ends) for _ in range(begin, end)]
 
     @property
     def name(self) -> str:
@@ -75,15 +84,25 @@ def _take(job: jobs.Job, frames: tuple[int, ...]) -> Take:
     folder = job.folder
     if not frames:
         raise ValueError("its camera has no frames")
+    last = _range_end(frames) if job.last_frame is None else job.last_frame
+    if any(after <= frame for frame, after in itertools.pairwise((*frames, last + 1))):
+        raise ValueError(f"its frames do not rise to the last one, {last}")
+    if last - frames[0] > MOST_FRAMES:
+        raise ValueError(f"it goes from frame {frames[0]} to {last}, which no sequencer holds")
     files = tuple(f"{index:06d}.png" for index in range(1, len(frames) + 1))
     missing = tuple(f for f, file in zip(frames, files) if not _holds_something(folder / "frames" / file))
     settings = {name: getattr(job, name) for name in properties.SETTINGS}
     if job.model not in jobs.MODELS:        # of another version: the take is shown, the choice has no such entry
         del settings["model"]
     return Take(
-        folder=folder, shot=shot_name(folder), number=folders.take_number(folder), frames=frames, files=files,
-        missing=missing, settings=settings, fps=job.fps, width=job.crop[2],
+        folder=folder, shot=shot_name(folder), number=folders.take_number(folder), frames=frames, last=last,
+        files=files, missing=missing, settings=settings, fps=job.fps, width=job.crop[2],
     )
+
+
+def _range_end(frames: tuple[int, ...]) -> int:
+    """Of a job that does not tell it: the last picture stands as long as the one before."""
+    return frames[-1] + (frames[-1] - frames[-2] if len(frames) > 1 else 1) - 1
 
 
 def _holds_something(file: Path) -> bool:
@@ -139,24 +158,30 @@ def _names(strip: Any) -> tuple[str, str, str]:
     return bpy.data.filepath, strip.directory, strip.shotlock.job
 
 
-def has_homeless() -> bool:
+def has_homeless(stopped: tuple[Path, ...] = ()) -> bool:
     """Whether this saved file has takes outside its folder; for panels, as `seen`."""
     if not bpy.data.filepath:
         return False
     names = tuple(_names(strip) for _scene, strip in strips_of_takes())
-    return bool(names) and memory.look(("homeless", names), lambda: bool(homeless()))
+    key = ("homeless", names, stopped)
+    return bool(names or stopped) and memory.look(key, lambda: bool(homeless(stopped)))
 
 
 # Stopped: captured, and without frames
 
-def stopped(shots: Path, shot: str) -> tuple[Path, ...]:
+def stopped(blend: str, shot: str) -> tuple[Path, ...]:
     """The shot's takes that can be gone on with, the newest first."""
+    found = (take for shots in shots_folders(blend) for take in _numbered(shots, shot))
+    return tuple(take for take in found if is_stopped(take) and not jobs.is_held(take))
+
+
+def _numbered(shots: Path, shot: str) -> list[Path]:
+    """The shot's takes, finished or not, the newest first."""
     try:
         entries = list((shots / folders.folder_name(shot)).iterdir())
     except OSError:
-        return ()
-    found = [entry for entry in entries if folders.take_number(entry) and is_stopped(entry)]
-    return tuple(sorted(found, key=folders.take_number, reverse=True))
+        return []
+    return sorted(filter(folders.take_number, entries), key=folders.take_number, reverse=True)
 
 
 def is_stopped(folder: Path) -> bool:
@@ -196,9 +221,18 @@ def captured_warnings(folder: Path) -> list[str]:
 # Making room
 
 def shots_folder(blend: str) -> Path:
-    """Where that file's shots lie; the preferences may name another place."""
+    """Where that file's new takes go; the preferences may name another place."""
+    return folders.shots_folder(blend, _chosen())
+
+
+def shots_folders(blend: str) -> list[Path]:
+    """And wherever else its takes may lie."""
+    return folders.shots_folders(blend, _chosen())
+
+
+def _chosen() -> str:
     chosen = properties.preferences()
-    return folders.shots_folder(blend, bpy.path.abspath(chosen.takes_folder) if chosen else "")
+    return bpy.path.abspath(chosen.takes_folder) if chosen else ""
 
 
 def new_folder(blend: str, shot: str) -> Path:
@@ -219,8 +253,8 @@ def new_folder(blend: str, shot: str) -> Path:
 
 def place(scene: bpy.types.Scene, take: Take) -> Any:
     """An image strip of exactly the shot's length, above whatever is there. One named undo step."""
-    start, end = take.frames[0], take.frames[-1] + take.step
-    strip = compat.add_image_strip(scene, take.name, _pictures(take), free_channel(scene, start, end), start)
+    start = take.frames[0]
+    strip = compat.add_image_strip(scene, take.name, _pictures(take), free_channel(scene, start, take.after), start)
     colours.apply(strip, scene)
     _remember(strip, take)
     compat.select_only(scene, strip)
@@ -230,8 +264,8 @@ def place(scene: bpy.types.Scene, take: Take) -> Any:
 
 
 def _pictures(take: Take) -> list[str]:
-    """The first one with its folder; with a frame step every picture stands for the frames that were skipped."""
-    held = [file for file in take.files for _ in range(take.step)]
+    """The first one with its folder."""
+    held = take.held()
     return [relative(take.folder / "frames" / held[0]), *held[1:]]
 
 
@@ -343,16 +377,16 @@ def rebase(target: str) -> None:
 
 # Moving: takes of a file that had no place yet
 
-def homeless() -> list[Path]:
-    """Takes of this file's strips that still lie in the folder for unsaved files."""
-    found = {job_folder(strip) for _scene, strip in strips_of_takes()}
+def homeless(stopped: Iterable[Path] = ()) -> list[Path]:
+    """Takes of this file's strips, and those that were stopped, that still lie in the folder for unsaved files."""
+    found = {job_folder(strip) for _scene, strip in strips_of_takes() if (job_folder(strip) / "frames").is_dir()}
     home = folders.unsaved_folder()
-    return sorted(folder for folder in found if folders.is_inside(folder, home) and (folder / "frames").is_dir())
+    return sorted(folder for folder in found | set(stopped) if folders.is_inside(folder, home))
 
 
-def move_home() -> list[Path]:
-    """Moves them beside the .blend and relinks their strips. A take is copied whole before the old one goes."""
-    moved = [_move(folder, new_folder(bpy.data.filepath, shot_name(folder))) for folder in homeless()]
+def move_home(stopped: Iterable[Path] = ()) -> dict[Path, Path]:
+    """Moves them beside the .blend and relinks their strips: old place → new. One is copied whole before it goes."""
+    moved = {old: _move(old, new_folder(bpy.data.filepath, shot_name(old))) for old in homeless(stopped)}
     relink()
     memory.forget()
     return moved
@@ -407,13 +441,12 @@ def remove(folder: Path) -> None:
     discard(folder)
 
 
-def clear(shots: Path, shot: str, is_cut_off: Callable[[Path], bool]) -> None:
+def clear(blend: str, shot: str, is_cut_off: Callable[[Path], bool]) -> None:
     """Removes what killed Blenders had begun to capture of that shot, unless one that lives is at work on it."""
-    with contextlib.suppress(OSError):
-        for entry in list((shots / folders.folder_name(shot)).iterdir()):
-            if folders.take_number(entry) and is_cut_off(entry):
-                with contextlib.suppress(TakeError):
-                    remove(entry)
+    for entry in (take for shots in shots_folders(blend) for take in _numbered(shots, shot)):
+        if is_cut_off(entry):
+            with contextlib.suppress(TakeError):
+                remove(entry)
 
 
 def discard(folder: Path) -> None:

@@ -4,12 +4,13 @@ in the sequencer."""
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
-from ..operators import colours, compat, folders, generate, install, properties, session, strips, takes
-from ..operators.plan import decision
+from ..operators import colours, compat, folders, generate, install, properties, sentences, session, strips, takes
+from ..operators.plan import DEFAULT_PIXELS, decision
 from . import pictures, preferences, words
 
 ICONS = {True: "CHECKMARK", False: "ERROR"}
 PICTURE = 8.0           # the preview's height in buttons
+SLOW = 4                # times the default's pixels: capture and finishing take as many times as long
 
 
 def draw_shot(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -49,11 +50,22 @@ def draw_size(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     layout.prop(properties.shot_of(context.scene), "width")
     shot = decision(context.scene, context.view_layer)
     size = iface_("{} x {} px").format(*shot.size) if shot.size else ""
-    length = iface_("{} frames").format(shot.frames) if shot.frames else ""
+    length = words.frames(shot.frames, shot.length)
     row = layout.row()
     row.alignment = "RIGHT"
     row.active = False
     row.label(text=" · ".join(filter(None, (size, length))), translate=False)
+    if shot.size and shot.sampled:
+        words.sentence(layout, context, large(shot.size, shot.sampled), icon="INFO")
+
+
+def large(size: tuple[int, int], sampled: tuple[int, int]) -> str:
+    """What a size means that the model does not work at."""
+    text = iface_("Sampled at {} x {} px and finished at this size").format(*sampled)
+    times = size[0] * size[1] / DEFAULT_PIXELS
+    if times < SLOW:
+        return text
+    return text + iface_(". Slow: {:.0f} times the pixels of the default").format(times)
 
 
 def draw_action(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -82,8 +94,10 @@ def draw_stopped(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         return
     job, number = session.latest(context.scene), folders.take_number(folder)
     if job is None or job.folder != folder:
-        text = iface_("Take {} was stopped before its frames were finished").format(number)
-        words.sentence(layout, context, text, icon="INFO")
+        text, when = iface_("Take {} was stopped before its frames were finished"), folders.when_unsaved(folder)
+        if when:
+            text = iface_("Take {} of an unsaved file of {} was stopped before its frames were finished")
+        words.sentence(layout, context, text.format(number, when), icon="INFO")
     row = layout.row(align=True)
     text = iface_("Resume Take {}").format(number)
     row.operator("shotlock.resume", text=text, translate=False, icon="FILE_REFRESH").directory = str(folder)
@@ -112,9 +126,9 @@ def draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     elif job.state == "cancelled":
         layout.label(text="The shot was cancelled", icon="CANCEL")
     if job.error:
-        words.sentence(layout, context, words.capital(job.error), icon="ERROR")
+        words.sentence(layout, context, words.capital(sentences.told(job.error)), icon="ERROR")
     for warning in job.warnings:
-        words.sentence(layout, context, warning, icon="INFO")
+        words.sentence(layout, context, sentences.told(warning), icon="INFO")
 
 
 def draw_place(layout: bpy.types.UILayout, context: bpy.types.Context, job: session.Job) -> None:
@@ -144,8 +158,8 @@ def draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: 
     """The camera report's one line: whether the take follows the camera, and how closely."""
     line = str(report.get("verdict", ""))
     if line:
-        icon = ICONS.get(report.get("follows"), "INFO")      # neither: the pictures are too small to tell
-        words.sentence(layout, context, words.capital(line), icon)
+        icon = ICONS.get(report.get("follows"), "INFO")      # neither: it cannot be told
+        words.sentence(layout, context, words.capital(sentences.told(line)), icon)
 
 
 def draw_waiting(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -166,7 +180,7 @@ def draw_notes(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         draw_shown_scene(layout, context)
     if takes.strips_in(scene):
         draw_colours(layout, context, scene)
-    if takes.has_homeless():
+    if takes.has_homeless(session.left_behind()):
         text = iface_("Takes made before the file was saved lie outside its folder")
         words.sentence(layout, context, text, icon="INFO")
         layout.operator("shotlock.move_takes", icon="FILE_FOLDER")

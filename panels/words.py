@@ -45,6 +45,13 @@ def characters(context: bpy.types.Context) -> int:
     return max(20, int((width / scale - MARGIN) / CHARACTER))
 
 
+def frames(filmed: int, length: int) -> str:
+    """How many pictures a shot has, and of how many frames, where a frame step leaves some out."""
+    if not filmed:
+        return ""
+    return iface_("{} frames").format(filmed) if filmed == length else iface_("{} of {} frames").format(filmed, length)
+
+
 def time_left(seconds: float | None) -> str:
     if seconds is None:
         return ""

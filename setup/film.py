@@ -10,7 +10,7 @@ import imageio.v2 as imageio
 
 def film(frames: Path, target: Path, fps: float) -> int:
     """H.264 that every player shows; appears whole or not at all. Returns the number of frames."""
-    files = sorted(frames.glob("*.png"))
+    files = sorted(frames.glob("[0-9]" * 6 + ".png"))
     if not files:
         raise SystemExit(f"found no PNG in {frames}; expected 000001.png and on")
     part = target.with_name(f"part-{target.name}")

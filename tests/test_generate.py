@@ -3,13 +3,14 @@
 import hashlib
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from engine import job, windows
+from engine import check, job, windows
 from engine.generate import generate
 from engine.models import lite
 from engine.shot import lamps, open_shot, sun_facts
@@ -61,10 +62,73 @@ def test_a_job_ends_with_every_frame_a_report_and_no_state(whole):
     assert any("preview" in m for m in said)
 
 
+def test_check_names_the_machine_that_a_job_runs_on(whole):
+    on = whole[1]["machine"]
+    threads = f"{on['threads']} thread{'s' * (on['threads'] > 1)}"
+    assert check.device().startswith(f"{on['device']}: {threads}, {on['precision']}")
+
+
 def test_the_same_job_gives_the_same_bytes(whole, tmp_path):
     job_maker.make_job(tmp_path / "again", **SMALL)
     run(tmp_path / "again")
     assert hashes(tmp_path / "again") == hashes(whole[0])
+
+
+def again(whole, folder):
+    """A finished folder that holds a file of somebody else's, and what is in its frames folder."""
+    shutil.copytree(whole[0], folder)
+    (folder / "frames" / "poster.png").write_bytes(b"mine")
+    (folder / "frames" / "notes").mkdir()
+    (folder / "frames" / "notes" / "000001.png").write_bytes(b"mine too")
+    return contents(folder / "frames")
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_finished_folder_that_is_run_again_keeps_what_it_did_not_write(whole, tmp_path):
+    before = again(whole, tmp_path / "job")
+    report, _ = run(tmp_path / "job")
+    assert contents(tmp_path / "job" / "frames") == before
+    assert not (tmp_path / "job" / "frames.before").exists() and report["follows"] == whole[1]["follows"]
+
+
+@pytest.mark.parametrize("phase", ["text", "conditions", "sample", "decode"])
+def test_a_second_run_that_is_stopped_leaves_the_take_as_it_was(whole, tmp_path, phase):
+    before, said = again(whole, tmp_path / "job"), []
+    told = (tmp_path / "job" / "report.json").read_bytes()
+    with pytest.raises(job.Cancelled):
+        generate(tmp_path / "job", said.append, lambda: phase in [m.get("phase") for m in said])
+    assert contents(tmp_path / "job" / "frames") == before
+    assert (tmp_path / "job" / "report.json").read_bytes() == told
+
+
+@pytest.mark.parametrize("killed_at", ["frames.before", "frames", "poster.png"])
+def test_killed_while_the_frames_are_named_the_next_run_sets_it_right(whole, tmp_path, monkeypatch, killed_at):
+    before = again(whole, tmp_path / "job")
+    rename = Path.rename
+
+    def killed(path, target):
+        if target.name == killed_at:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "job")
+    monkeypatch.undo()
+    _, said = run(tmp_path / "job")
+    assert contents(tmp_path / "job" / "frames") == before and not (tmp_path / "job" / "frames.before").exists()
+    assert not [m for m in said if m.get("phase") == "sample"], "all was sampled already"
+
+
+def test_what_a_longer_shot_had_begun_is_no_frame_of_a_shorter_one(whole, tmp_path):
+    job_maker.make_job(tmp_path / "job", **SMALL)
+    (tmp_path / "job" / "frames.part").mkdir()
+    (tmp_path / "job" / "frames.part" / "000009.png").write_bytes(b"old")
+    run(tmp_path / "job")
+    assert hashes(tmp_path / "job") == hashes(whole[0])
 
 
 def test_another_seed_and_another_prompt_give_other_pictures(whole, tmp_path):

@@ -207,6 +207,13 @@ def test_cameras_that_cannot_be_are_refused(folder, change, says):
     assert says in refusal(folder)
 
 
+def test_a_range_that_ends_before_its_frames_is_refused(folder):
+    edit(folder, last_frame=9)
+    assert jobs.read(folder).last_frame == 9
+    edit(folder, last_frame=3)
+    assert "last_frame is 3: expected 4" in refusal(folder)
+
+
 def test_camera_of_another_length_than_the_passes_is_refused(folder):
     np.savez(folder / "camera.npz", **{name: array[:3] for name, array in pose(folder).items()})
     assert "expected (3, 32, 48)" in refusal(folder)
@@ -221,6 +228,38 @@ def test_camera_of_another_length_than_the_passes_is_refused(folder):
 def test_passes_of_another_type_or_shape_are_refused(folder, array, says):
     np.save(folder / "passes/depth.npy", array)
     assert says in refusal(folder)
+
+
+@pytest.mark.parametrize("value, says", [
+    (np.nan, "nan"), (0.0, "0"), (-2.5, "-2.5"), (-np.inf, "-inf")])
+@pytest.mark.parametrize("frame", [0, 2, 3])
+def test_distances_that_cannot_be_are_refused_as_the_passes_are_opened(folder, value, says, frame):
+    job = jobs.read(folder)
+    np.load(folder / "passes/depth.npy", mmap_mode="r+")[frame, 7, 5] = value
+    with pytest.raises(jobs.BadJob) as caught:
+        jobs.passes(job)
+    assert str(caught.value) == (f"passes/depth.npy holds {says} at frame {frame + 1} of 4: expected distances above "
+                                 "0, or +inf where there is sky; capture the shot again")
+
+
+def test_the_sky_is_a_distance(folder):
+    np.load(folder / "passes/depth.npy", mmap_mode="r+")[:] = np.inf
+    assert np.isinf(jobs.passes(jobs.read(folder))["depth"]).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 49, 1000])
+def test_the_frames_that_stand_for_a_shot_are_spread_over_it(count):
+    some = jobs.spread(count)
+    assert some[0] == 0 and some[-1] == count - 1 and len(some) == min(count, jobs.LOOKED_AT)
+    assert count < 9 or {(count - 1) // 2, count // 2} & set(some)
+
+
+def test_run_refuses_such_a_depth_in_one_line(folder):
+    np.load(folder / "passes/depth.npy", mmap_mode="r+")[2] = np.nan
+    done = subprocess.run([sys.executable, "-m", "engine", "run", str(folder)], capture_output=True, text=True,
+                          check=False, cwd=Path(jobs.__file__).parents[1])
+    assert done.returncode == 3 and done.stderr.splitlines()[-1].startswith("passes/depth.npy holds nan at frame 3")
+    assert "Traceback" not in done.stderr and not (folder / "frames").exists()
 
 
 def npy_text(text: bytes) -> bytes:
@@ -383,6 +422,7 @@ def test_a_folder_is_held_by_one_process_and_let_go_of_when_it_dies(tmp_path):
     code, str(tmp_path)], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE)
     try:
         assert holder.stdout.readline() == b"held\n"
+        assert jobs.is_held(tmp_path)
         with pytest.raises(jobs.BadJob, match="another engine"), jobs.hold(tmp_path):
             pass
     finally:

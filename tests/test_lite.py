@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine import conditions
+from engine import check, conditions
 from engine.diffusion import sampler, schedule
 from engine.models import shading, text
 from engine.models.lite import Lite, LiteConfig, Sample
@@ -158,6 +158,17 @@ def test_the_picture_shows_the_scene_and_the_prompt(bundled):
 
 
 # ---------------------------------------------------------------- where it runs
+
+
+@pytest.mark.parametrize("recorded", [None, {"precision": "bfloat16", "threads": 3}])
+def test_what_is_said_to_run_is_what_runs_where_a_gpu_is_too(monkeypatch, recorded):
+    """The one thing here that this machine lacks is a GPU: torch is made to see one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Some GPU")
+    chosen = machine.choose(recorded)
+    words = machine.in_words(chosen)
+    assert words.startswith(f"{chosen.device}: {chosen.threads} thread") and str(chosen.dtype)[6:] in words
+    assert "Some GPU is not used" in words and check.device() == machine.in_words(machine.choose())
 
 
 def test_precision_is_probed_once_a_machine_and_kept_by_a_job(tmp_path, monkeypatch):

@@ -101,7 +101,9 @@ class Clip:
 
 
 def pictures(folder: Path, count: int) -> tuple[Path, ...]:
-    names = tuple(sorted(folder.glob("*.png"))) if folder.is_dir() else ()
+    """Those that are named as frames are, whatever else lies there; in a folder of other pictures all of them."""
+    found = sorted(folder.glob("*.png")) if folder.is_dir() else []
+    names = tuple([path for path in found if jobs.is_frame_name(path.name)] or found)
     if len(names) != count:
         raise jobs.BadJob(f"{len(names)} PNG frames in {folder}: the shot has {count}; generate the rest, or name the "
                           "folder that holds them all")

@@ -7,6 +7,7 @@ errors add up. The planned motion is never given to the tracker as a guess: a fr
 frozen. Knows pictures and geometry, not verdicts."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .clip import Clip
+from .clip import WIDE, Clip
 from .geometry import (
     from_opencv,
     fundamental,
@@ -28,7 +29,7 @@ from .geometry import (
 CORNERS = 500                 # at most, in the first frame of a stretch
 CORNER_QUALITY = 0.005        # of the strongest corner
 CORNER_FLOOR = 2e-4           # smallest eigenvalue that is texture at all, grey 0..1: a wall with dither stays below
-BACK_AND_FORTH = 0.5          # px at 448 wide: a point that does not return to where it started was lost
+BACK_AND_FORTH = 0.5          # px, at 448 wide or less: a point that does not return to where it started was lost
 FEWEST = 16                   # points a pose is solved from
 LOST = 0.1                    # of a stretch's first points: fewer are chance matches
 KEPT = 0.5                    # of a stretch's first points: below, a new stretch begins
@@ -37,10 +38,27 @@ LONGEST = 48                  # frames in a stretch
 SHARE_OF_INLIERS = 0.3        # fewer agreeing points: no camera explains the pictures
 REPROJECTION = 1.5            # px at 448 wide
 MEDIANS, ROUNDS = 3.0, 3      # least squares over the points within so many medians, repeated
+NEAR = 0.05                   # px: no corner has slipped that is nearer than this, however near the others are
+PLENTY = 2 * FEWEST           # points: with fewer, that no camera is found says nothing about the pictures
 NO_DISTORTION = np.zeros(5)
 TRACKED_FRAMES = 240          # of a long clip: stretches spread evenly over it
-LK: dict[str, Any] = {"winSize": (17, 17), "maxLevel": 4,
-                      "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01), "minEigThreshold": 1e-4}
+WINDOW, LEAST_WINDOW = 17, 9  # px: of what a corner is followed by, at 448 wide or more, and in any picture
+LK: dict[str, Any] = {"maxLevel": 4, "minEigThreshold": 1e-4,
+                      "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)}
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Standard errors of a solved camera, as the scatter of its points about it says."""
+    rotation: float               # degrees
+    position: float               # scene units
+
+    def after(self, other: Noise) -> Noise:
+        """Of a camera that was solved from points which another one had placed."""
+        return Noise(math.hypot(self.rotation, other.rotation), math.hypot(self.position, other.position))
+
+
+EXACT = Noise(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,7 @@ class Pose:
     position: float               # scene units
     path: float                   # planned length of the run that the frame is in, scene units
     c2w: np.ndarray               # the solved camera
+    noise: Noise                  # how far such a camera may be from where the pictures have it
     depth: float                  # median depth of the points: what a small position error is small against
     inliers: float                # share
     epipolar: float | None        # median Sampson distance, px at 960 wide; None where the camera only turns
@@ -61,6 +80,7 @@ class Tracking:
     """All that was found, filled as it goes."""
     poses: list[Pose] = field(default_factory=list)
     lost: int = 0                 # frames whose points were lost
+    few: int = 0                  # frames with points that were too few to find a camera by
     shapeless: int = 0            # frames whose points were followed, but that no camera explains
     found: list[int] = field(default_factory=list)        # corners at the start of every stretch
 
@@ -77,12 +97,19 @@ def corners(grey: np.ndarray, mask: np.ndarray) -> np.ndarray:            # (N,2
     return np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2)
 
 
+def window(width: int) -> dict[str, Any]:
+    """How corners are followed in pictures of that width: a window that is large in its picture sees more than one
+    surface, and is dragged along by the nearer one."""
+    side = max(LEAST_WINDOW, min(WINDOW, WINDOW * width // WIDE)) // 2 * 2 + 1
+    return {**LK, "winSize": (side, side)}
+
+
 def follow(before: np.ndarray, after: np.ndarray, points: np.ndarray,
            tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """Points (N,2) of one picture in the next, and which of them return to their start when followed back."""
-    points = points.astype(np.float32)
-    there, ok, _ = cv2.calcOpticalFlowPyrLK(before, after, points, points.copy(), **LK)
-    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, there.copy(), **LK)
+    points, lk = points.astype(np.float32), window(before.shape[1])
+    there, ok, _ = cv2.calcOpticalFlowPyrLK(before, after, points, points.copy(), **lk)
+    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, there.copy(), **lk)
     height, width = before.shape
     within = (there >= 0).all(1) & (there[:, 0] <= width - 1) & (there[:, 1] <= height - 1)
     returned = np.linalg.norm(back - points, axis=1) < tolerance
@@ -92,7 +119,7 @@ def follow(before: np.ndarray, after: np.ndarray, points: np.ndarray,
 def refine(key: np.ndarray, after: np.ndarray, points: np.ndarray, guess: np.ndarray,
            tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """The same from a picture some frames back, with points near `guess`: one error instead of many."""
-    near: dict[str, Any] = {**LK, "maxLevel": 1, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+    near = {**window(key.shape[1]), "maxLevel": 1, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
     points = points.astype(np.float32)
     there, ok, _ = cv2.calcOpticalFlowPyrLK(key, after, points, guess.copy(), **near)
     back, ok_back, _ = cv2.calcOpticalFlowPyrLK(after, key, there, points.copy(), **near)
@@ -124,27 +151,28 @@ class Stretch:
     key: int                      # the frame that positions are refined against, at most KEY frames back
     key_xy: np.ndarray            # and where the points are in it
     depth: float                  # median of the points' depth
+    noise: Noise                  # of the camera that they were lifted from
 
     def keep(self, good: np.ndarray) -> None:
         self.start, self.now, self.world = self.start[good], self.now[good], self.world[good]
         self.key_xy = self.key_xy[good]
 
 
-def begin(clip: Clip, frame: int, c2w: np.ndarray) -> Stretch:
-    """Corners of `frame`, lifted from the camera c2w, which is where it was found to be."""
+def begin(clip: Clip, frame: int, c2w: np.ndarray, noise: Noise = EXACT) -> Stretch:
+    """Corners of `frame`, lifted from the camera c2w, which is where it was found to be, give or take its noise."""
     view = clip.view(frame)
     found = corners(clip.grey(frame), trackable(clip, frame))
     uv = from_opencv(found)
     if not len(found):
-        return Stretch(frame, uv, found, np.zeros((0, 3)), 0, frame, found, 0.0)
+        return Stretch(frame, uv, found, np.zeros((0, 3)), 0, frame, found, 0.0, noise)
     disparity = cv2.remap(view.disparity, found[:, :1], found[:, 1:], cv2.INTER_LINEAR)[:, 0].astype(np.float64)
     world = lift(uv, 1.0 / disparity, view.K, c2w)
-    return Stretch(frame, uv, found, world, len(found), frame, found, float(np.median(1.0 / disparity)))
+    return Stretch(frame, uv, found, world, len(found), frame, found, float(np.median(1.0 / disparity)), noise)
 
 
 def advance(clip: Clip, stretch: Stretch, frame: int) -> None:
     """Carries the stretch's points from frame - 1 to frame; drops what is lost or behind something that moves."""
-    tolerance = BACK_AND_FORTH * clip.scale
+    tolerance = BACK_AND_FORTH * max(1.0, clip.scale)                     # a tracker errs in pixels, however few
     stretch.now, good = follow(clip.grey(frame - 1), clip.grey(frame), stretch.now, tolerance)
     resting = at(clip.still_between(stretch.first, frame), to_opencv(stretch.start))
     stretch.keep(good & resting & at(clip.still(frame), stretch.now))
@@ -183,7 +211,25 @@ def agreeing(points: np.ndarray, uv: np.ndarray, K: np.ndarray, turn: np.ndarray
     """Numbers of the points within a few medians of the pose: a slipped corner is not averaged in."""
     distance = np.linalg.norm(cv2.projectPoints(points, turn, shift, K, NO_DISTORTION)[0][:, 0] - uv, axis=1)
     typical = np.median(distance[distance < tolerance]) if (distance < tolerance).any() else tolerance
-    return np.flatnonzero(distance < min(tolerance, MEDIANS * typical))
+    return np.flatnonzero(distance < min(tolerance, max(NEAR, MEDIANS * typical)))
+
+
+def uncertainty(points: np.ndarray, uv: np.ndarray, K: np.ndarray, c2w: np.ndarray) -> Noise:
+    """Standard errors of the camera c2w that was solved from world points (N,3) at uv (N,2).
+
+    Least squares: covariance = s^2 (J^T J)^-1, s^2 the residuals' sum of squares over 2N - 6 (Hartley and Zisserman,
+    result 5.9), J by small turns w and shifts v of the camera's own space: dP = w x P + v. |v| is also how far the
+    camera's centre goes."""
+    P = (points - c2w[:3, 3]) @ c2w[:3, :3]
+    x, y, z = P.T
+    residual = np.stack([x / z, y / z], 1) * [K[0, 0], K[1, 1]] + K[:2, 2] - uv
+    turned = np.zeros((len(P), 3, 6))
+    turned[:, [0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1]] = np.stack([z, -y, -z, x, y, -x], 1)
+    turned[:, :, 3:] = np.eye(3)
+    J = np.concatenate([K[i, i] / z[:, None] * (turned[:, i] - (P[:, i] / z)[:, None] * turned[:, 2]) for i in (0, 1)])
+    covariance = np.linalg.pinv(J.T @ J) * (residual ** 2).sum() / max(1, 2 * len(P) - 6)
+    turn, shift = (float(np.sqrt(np.trace(covariance[part, part]))) for part in (slice(0, 3), slice(3, 6)))
+    return Noise(math.degrees(turn), shift)
 
 
 def epipolar(clip: Clip, stretch: Stretch, frame: int) -> float | None:
@@ -199,13 +245,15 @@ def travelled(clip: Clip, first: int, last: int) -> float:
 
 
 def compare(clip: Clip, stretch: Stretch, frame: int) -> Pose | None:
-    solved = solve(stretch.world, from_opencv(stretch.now), clip.K[frame], REPROJECTION * clip.scale)
+    seen, K = from_opencv(stretch.now), clip.K[frame]
+    solved = solve(stretch.world, seen, K, REPROJECTION * clip.scale)
     if solved is None or len(solved[1]) < SHARE_OF_INLIERS * len(stretch.now):
         return None
     c2w, inliers = solved
+    noise = uncertainty(stretch.world[inliers], seen[inliers], K, c2w).after(stretch.noise)
     plan = clip.c2w[frame]
     return Pose(frame, rotation_between(plan[:3, :3], c2w[:3, :3]), float(np.linalg.norm(c2w[:3, 3] - plan[:3, 3])),
-                0.0, c2w, stretch.depth, len(inliers) / len(stretch.now),
+                0.0, c2w, noise, stretch.depth, len(inliers) / len(stretch.now),
                 epipolar(clip, stretch, frame))
 
 
@@ -239,7 +287,7 @@ def track_part(clip: Clip, first: int, end: int, found: Tracking, stop: Callable
         if pose is None:                                                  # the thread is lost: a new run, from the plan
             found.poses += closed(clip, run, run_first, frame)
             run, run_first = [], frame
-        stretch = begin(clip, frame, pose.c2w if pose else clip.c2w[frame])
+        stretch = begin(clip, frame, *((pose.c2w, pose.noise) if pose else (clip.c2w[frame], EXACT)))
         found.found.append(stretch.count)
     found.poses += closed(clip, run, run_first, end - 1)
 
@@ -252,7 +300,8 @@ def step(clip: Clip, stretch: Stretch, frame: int, found: Tracking) -> Pose | No
         found.lost += 1
         return None
     pose = compare(clip, stretch, frame)
-    found.shapeless += pose is None
+    found.few += pose is None and len(stretch.now) < PLENTY
+    found.shapeless += pose is None and len(stretch.now) >= PLENTY
     return pose
 
 

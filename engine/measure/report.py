@@ -62,13 +62,15 @@ def fill_lag(clip: Clip, sheet: Sheet, moving: bool, check: Callable[[], None]) 
 
 def fill_camera(clip: Clip, sheet: Sheet, moving: bool, check: Callable[[], None]) -> None:
     found = features.track(clip, check)
-    poses, total = found.poses, len(found.poses) + found.lost + found.shapeless
-    sheet.details |= {"camera": {"solved": len(poses), "lost": found.lost, "no_rigid_camera": found.shapeless,
-                                 "corners": found.corners, "stretches": len(found.found)}}
+    poses, total = found.poses, len(found.poses) + found.lost + found.few + found.shapeless
+    sheet.details |= {"camera": {"solved": len(poses), "lost": found.lost, "too_few_points": found.few,
+                                 "no_rigid_camera": found.shapeless, "corners": found.corners,
+                                 "stretches": len(found.found)}}
     if len(poses) < verdict.TRACKED * total or not poses:
         sheet.none(why_untracked(found, total), "rot_err_deg", "trans_err_percent", "sampson_px")
         return
-    sheet.put(rot_err_deg=float(np.mean([p.rotation for p in poses])))
+    sheet.put(rot_err_deg=float(np.mean([p.rotation for p in poses])),
+              rot_noise_deg=float(np.mean([p.noise.rotation for p in poses])))
     fill_position(sheet, poses)
     epipolar = [p.epipolar for p in poses if p.epipolar is not None]
     if epipolar:
@@ -81,7 +83,8 @@ def fill_position(sheet: Sheet, poses: list[features.Pose]) -> None:
     depth = float(np.median([p.depth for p in poses]))
     path = float(np.mean([p.path for p in poses]))
     error = float(np.mean([p.position for p in poses]))
-    sheet.put(position_err_percent_of_depth=100 * error / depth)
+    noise = float(np.mean([p.noise.position for p in poses]))
+    sheet.put(position_err_percent_of_depth=100 * error / depth, position_noise_percent_of_depth=100 * noise / depth)
     if path > TRAVELS * depth:
         sheet.put(trans_err_percent=100 * error / path)
     else:
@@ -89,10 +92,12 @@ def fill_position(sheet: Sheet, poses: list[features.Pose]) -> None:
 
 
 def why_untracked(found: features.Tracking, total: int) -> str:
-    if found.shapeless > found.lost:
+    if found.shapeless > found.lost + found.few:
         return f"no camera moving through this scene would see what {found.shapeless} of {total} frames show"
     if found.corners < features.FEWEST:
         return "too little texture on still surfaces to see the camera move by"
+    if found.few >= found.lost:
+        return f"too few corners on still surfaces to find the camera of {found.few} of {total} frames by"
     return f"nothing can be followed from frame to frame: the points of {found.lost} of {total} frames were lost"
 
 

@@ -89,6 +89,15 @@ def products(device: str, precision: str) -> torch.autocast:
     return torch.autocast(device, dtype, enabled=dtype != torch.float32)
 
 
+def in_words(chosen: Machine) -> str:
+    """For people: the device, how it computes, and what is left idle."""
+    threads = f"{chosen.threads} thread{'s' if chosen.threads > 1 else ''}"
+    words = f"{chosen.device}: {threads}, {str(chosen.dtype).removeprefix('torch.')}"
+    if chosen.device == "cpu" and torch.cuda.is_available():
+        words += f" ({torch.cuda.get_device_name(0)} is not used: the lite model runs on the processor)"
+    return words
+
+
 def choose(recorded: dict[str, Any] | None = None) -> Machine:
     """What to run with. A job that goes on keeps the precision and threads it began with: its bytes stay the same."""
     if recorded and recorded.get("precision") in PRECISIONS and isinstance(recorded.get("threads"), int):

@@ -231,7 +231,7 @@ def test_a_glowing_square_is_rendered_where_k_and_the_pose_say(scene, cameras, c
 @pytest.mark.parametrize("resolution, percentage, aspect", [((1920, 1080), 100, (1, 1)), ((1080, 1920), 100, (1, 1)),
                                                             ((720, 576), 100, (1.4587, 1)), ((1999, 835), 33, (1, 1))])
 def test_the_artists_frame_lands_on_the_crop(scene, cameras, camera, size_and_crop, resolution, percentage, aspect):
-    """The corners of Blender's frame, wherever they are in space, fall on the corners of the crop."""
+    """Row 3: the corners of Blender's frame, wherever they are in space, fall on the corners of the crop."""
     set_size(scene, *resolution, percentage, aspect)
     place(camera)
     camera.data.shift_x = 0.2

@@ -67,7 +67,7 @@ def test_motion_agrees_with_camera_and_depth(tiny, tools, tmp_path):
 
 
 def test_motion_with_lens_shift_aspect_and_cut(tiny, tools, tmp_path):
-    """Cycles leaves animated lens and shift out of its vectors; the pass has them."""
+    """Row 33: Cycles leaves animated lens and shift out of its vectors; the pass has them."""
     tiny.render.pixel_aspect_x, tiny.render.pixel_aspect_y = 1.0, 1.5
     key(tiny.camera.data, (1, 5), lens=(30, 60), shift_x=(-0.1, 0.1), shift_y=(-0.05, 0.05))
     other = new_camera(tiny, "Cam B", (6, -6, 4), (60, 0, 45), sensor_fit="VERTICAL")
@@ -82,6 +82,7 @@ def test_motion_with_lens_shift_aspect_and_cut(tiny, tools, tmp_path):
 
 
 def test_motion_with_time_stretching(tiny, tools, tmp_path):
+    """Row 14."""
     tiny.render.frame_map_old, tiny.render.frame_map_new = 100, 170
     made = tools.film(tmp_path, tiny)
     assert max(tools.flow_error(made, i) for i in range(4)) < CLOSE
@@ -90,12 +91,12 @@ def test_motion_with_time_stretching(tiny, tools, tmp_path):
 
 
 def test_motion_over_a_frame_step(tiny, tools, tmp_path):
-    """Two frames ahead, where Cycles looks one: the camera's part is exact, the box goes on as it began."""
+    """Row 13: two frames ahead, where Cycles looks one: the camera's part is exact, the box goes on as it began."""
     box = bpy.data.objects["Box"]
     box.driver_add("location", 2).driver.expression = "1 + frame * 0.2"
-    tiny.frame_step = 2
+    tiny.frame_end, tiny.frame_step = 6, 2
     made = tools.film(tmp_path, tiny)
-    assert list(made.frames) == [1, 3, 5]
+    assert list(made.frames) == [1, 3, 5] and made.job.last_frame == 6
     assert max(tools.flow_error(made, i, made.covered("Floor", i)) for i in range(2)) < CLOSE
     ridden = rigid_motion(tools, made, 0, "Box")
     error = np.linalg.norm(made.motion[0][made.covered("Box", 0)] - ridden, axis=-1)
@@ -123,7 +124,7 @@ def test_a_moving_object_moves_as_its_matrix_says(tiny, tools, tmp_path):
 
 
 def test_constraints_parents_drivers_and_scale(tiny, tools, tmp_path):
-    """The camera rides a scaled, driven parent and looks at a moving target; nothing of that is in the baked path."""
+    """Rows 8, 9: the camera rides a scaled, driven parent and looks at a moving target; the baked path has it all."""
     rail = bpy.data.objects.new("Rail", None)
     target = bpy.data.objects.new("Target", None)
     for thing in (rail, target):
@@ -144,6 +145,7 @@ def test_constraints_parents_drivers_and_scale(tiny, tools, tmp_path):
 
 
 def test_negative_frames(tiny, tools, tmp_path):
+    """Row 15."""
     key(tiny.camera, (-4, -2), location=((-1, -8, 3), (1, -8, 3)))
     made = tools.film(tmp_path, tiny, frame_start=-4, frame_end=-2)
     assert list(made.frames) == [-4, -3, -2] and max(tools.flow_error(made, i) for i in range(2)) < CLOSE
@@ -161,7 +163,7 @@ def test_the_size_holds_the_frame_and_more(tiny, tools, tmp_path):
 
 @pytest.mark.parametrize("size", [1e-3, 1e5])
 def test_tiny_and_huge_scenes(tiny, tools, tmp_path, size):
-    """Relative depth is as good in a scene of millimetres and in one of light-years."""
+    """Row 23: relative depth is as good in a scene of millimetres and in one of light-years."""
     tiny.frame_end = 2
     for thing in tiny.objects:
         if thing.type == "MESH":
@@ -177,6 +179,7 @@ def test_tiny_and_huge_scenes(tiny, tools, tmp_path, size):
 
 
 def test_blur_border_overscan_and_depth_of_field_stay_out(tiny, tools, tmp_path):
+    """Rows 16, 17, 19, 20."""
     tiny.frame_end = 2
     plain = tools.film(tmp_path / "plain", tiny)
     render = tiny.render
@@ -191,12 +194,14 @@ def test_blur_border_overscan_and_depth_of_field_stay_out(tiny, tools, tmp_path)
 
 
 def test_clip_range(tiny, tools, tmp_path):
-    tiny.frame_end = 1
-    tiny.camera.data.clip_end = 9.0
+    """Row 18: what is nearer or farther than the camera's own range is in no pass, on each frame by that frame's."""
+    key(tiny.camera.data, (1, 2), clip_start=(7.0, 7.5), clip_end=(9.0, 10.0))
+    tiny.frame_end = 2
     made = tools.film(tmp_path, tiny)
-    seen = made.depth[0][np.isfinite(made.depth[0])]
-    assert seen.max() <= 9.0 and not made.base[0][~made.covered()].any()
-    assert len(seen) > 100
+    for i, (nearest, farthest) in enumerate(((7.0, 9.0), (7.5, 10.0))):
+        seen = made.depth[i][made.covered(frame=i)]
+        assert len(seen) > 100 and nearest <= seen.min() < nearest + 0.3 and farthest - 0.3 < seen.max() <= farthest
+        assert not made.base[i][~made.covered(frame=i)].any()
 
 
 def test_a_strip_and_a_compositor_are_not_captured(tiny, tools, tmp_path):

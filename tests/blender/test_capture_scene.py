@@ -95,7 +95,7 @@ def mean_colour(made, name):
 
 
 def test_no_material_is_black(still, tools, tmp_path):
-    """Paint, metal, glass and lamps each keep their colour; only metal and glass are mirror-like."""
+    """Row 28: paint, metal, glass and lamps each keep their colour; only metal and glass are mirror-like."""
     colours = {"Paint": (0.1, 0.5, 0.2), "Metal": (0.9, 0.6, 0.1), "Glass": (0.3, 0.6, 0.9), "Lamp": (1.0, 0.2, 0.1)}
     for x, (name, colour) in zip((-4.5, -2.5, 2.5, 4.5), colours.items(), strict=True):
         thing, rgba = sphere((x, 0, 1), name), (*colour, 1)
@@ -145,7 +145,7 @@ def test_textures_do_not_alias(still, tools, tmp_path):
 
 
 def test_edges_belong_to_one_surface(still, tools, tmp_path):
-    """Depth has the two planes' values and nothing between; normals and indices are never mixed."""
+    """Row 29: depth has the two planes' values and nothing between; normals and indices are never mixed."""
     for name in ("Floor", "Box"):
         bpy.data.objects.remove(bpy.data.objects[name])
     for name, y, size in (("Near", 2, 2), ("Far", 10, 60)):
@@ -196,7 +196,7 @@ def mixed_with_clear(made, opacity):
 
 @pytest.mark.parametrize("opacity", [0.1, 0.5, 0.9])
 def test_transparent_surfaces(still, tools, tmp_path, opacity):
-    """From half opacity on a surface is what is seen; below, what lies behind it, whole and undithered."""
+    """Row 28: from half opacity on a surface is what is seen; below, what lies behind it, whole and undithered."""
     solid = tools.film(tmp_path / "solid", still)
     paint(bpy.data.objects["Box"], Alpha=opacity, Base_Color=(0.9, 0.1, 0.1, 1))
     ball = sphere((3.5, -1, 1))
@@ -210,7 +210,7 @@ def test_transparent_surfaces(still, tools, tmp_path, opacity):
 
 
 def test_volumes_are_left_out_by_name(still, tools, tmp_path):
-    """Fog around the camera would end one-sample paths anywhere."""
+    """Row 28: fog around the camera would end one-sample paths anywhere."""
     plain = tools.film(tmp_path / "plain", still)
     bpy.ops.mesh.primitive_cube_add(size=30)
     fog = bpy.context.object
@@ -251,7 +251,7 @@ def test_another_working_colour_space(still, tools, tmp_path):
 
 
 def test_visibility_is_the_renders(still, tools, tmp_path):
-    """Hidden in renders, excluded, holdout, indirect only: the same pixels as the alpha of the artist's render."""
+    """Row 25: hidden in renders, excluded, holdout, indirect only: the same pixels as the render's alpha."""
     layer = still.view_layers[0]
     for x, name in enumerate(("Hidden", "Excluded", "Holdout", "Indirect", "Viewport", "Plain")):
         thing = sphere((2.2 * x - 5.5, -2, 1), name)
@@ -271,7 +271,7 @@ def test_visibility_is_the_renders(still, tools, tmp_path):
 
 
 def test_shadow_catchers_are_left_out_by_name(still, tools, tmp_path):
-    """They stand for filmed ground; the alpha of the artist's render has only their shadow."""
+    """Row 25: they stand for filmed ground; the alpha of the artist's render has only their shadow."""
     bpy.data.objects["Floor"].is_shadow_catcher = True
     made = tools.film(tmp_path / "job", still)
     assert "Floor" not in made.objects and made.covered("Box").any()
@@ -279,7 +279,7 @@ def test_shadow_catchers_are_left_out_by_name(still, tools, tmp_path):
 
 
 def test_the_named_view_layer_alone(still, tools, tmp_path):
-    """A second layer without the box, and with every surface overridden."""
+    """Row 26: a second layer without the box, and with every surface overridden."""
     box = bpy.data.objects["Box"]
     group = bpy.data.collections.new("Boxes")
     still.collection.children.link(group)
@@ -312,7 +312,7 @@ def scattered(thing, count=3):
 
 
 def test_every_kind_of_object(still, tools, tmp_path):
-    """Instances, particles, geometry nodes, text, metaballs, curves: coverage is that of the render, each by name."""
+    """Row 27: instances, particles, geometry nodes, text, metaballs, curves: covered as in the render, each by name."""
     bpy.data.objects["Floor"].hide_render = True
     bpy.ops.object.text_add(location=(-5, -2, 0), rotation=(1.3, 0, 0))
     bpy.context.object.name, bpy.context.object.data.body = "Words", "MMM"
@@ -337,7 +337,28 @@ def test_every_kind_of_object(still, tools, tmp_path):
     assert made.objects["Source"] not in stored and made.objects["Box"] in stored, "an instance has no single place"
 
 
+def test_particles(still, tools, tmp_path):
+    """Row 27: objects shown by particles, whose place is their system's."""
+    still.frame_start = still.frame_end = 2
+    still.frame_set(2)
+    bpy.data.objects["Floor"].hide_render = True
+    ball = sphere((0, 0, -50), "Pellet")
+    bpy.ops.mesh.primitive_grid_add(size=6, location=(0, -2, 3.5), x_subdivisions=4, y_subdivisions=4)
+    source = bpy.context.object
+    source.name = "Source"
+    source.modifiers.new("Emit", "PARTICLE_SYSTEM")
+    settings = source.particle_systems[0].settings
+    settings.count, settings.frame_start, settings.frame_end, settings.lifetime = 12, 1, 1, 99
+    settings.physics_type, settings.render_type, settings.instance_object = "NO", "OBJECT", ball
+    settings.particle_size, source.show_instancer_for_render = 0.4, False
+    made = tools.film(tmp_path / "job", still)
+    assert made.covered("Pellet").sum() > 50 and "Source" not in made.objects
+    assert overlap(made.covered(), alpha(still, tmp_path / "a.png") > 0.5) > 0.95
+    assert made.objects["Pellet"] not in np.load(made.folder / "objects.npz")["index"]
+
+
 def test_hair(still, tools, tmp_path):
+    """Row 27."""
     ball = sphere((0, -3, 2))
     ball.modifiers.new("Hair", "PARTICLE_SYSTEM")
     settings = ball.particle_systems[0].settings
@@ -350,7 +371,7 @@ def test_hair(still, tools, tmp_path):
 
 
 def test_render_level_and_displacement(still, tools, tmp_path):
-    """Subdivision at the render's level, displacement as geometry."""
+    """Row 30: subdivision at the render's level, displacement as geometry."""
     box = bpy.data.objects["Box"]
     cube = tools.film(tmp_path / "cube", still)
     subdivide = box.modifiers.new("Round", "SUBSURF")
@@ -371,6 +392,7 @@ def test_render_level_and_displacement(still, tools, tmp_path):
 
 
 def test_sky_alone_and_camera_inside_a_mesh(still, tools, tmp_path):
+    """Row 24."""
     for thing in list(still.objects):
         if thing.type == "MESH":
             bpy.data.objects.remove(thing)
@@ -386,7 +408,7 @@ def test_sky_alone_and_camera_inside_a_mesh(still, tools, tmp_path):
 
 
 def test_another_scene_and_its_background(still, tools, tmp_path):
-    """The scene that was asked for, with its background set, whatever scene the window shows."""
+    """Row 32: the scene that was asked for, with its background set, whatever scene the window shows."""
     stage = bpy.data.scenes.new("Stage")
     prop = sphere((3, -2, 1), "Prop")
     still.collection.objects.unlink(prop)
@@ -398,7 +420,7 @@ def test_another_scene_and_its_background(still, tools, tmp_path):
 
 
 def test_linked_libraries(still, tools, tmp_path):
-    """A linked object is as good as a local one; a library that is gone is named."""
+    """Row 31: a linked object is as good as a local one; a library that is gone is named."""
     prop = sphere((3, -3, 1), "Prop")
     paint(prop, Base_Color=(0.9, 0.1, 0.9, 1))
     local = tools.film(tmp_path / "local", still)

@@ -239,8 +239,126 @@ def test_what_is_lacking_is_named(tiny, tools, tmp_path, monkeypatch):
     tiny.frame_end = 1
     made = tools.film(tmp_path / "job", tiny)
     said = " | ".join(made.capture.warnings)
-    assert "an_addon_from_elsewhere" in said and "lost.png" in said and "Box (scale)" in said
+    assert "an_addon_from_elsewhere" in said and f"missing: {tmp_path / 'lost.png'}" in said and "Box (scale)" in said
     assert made.job.scene["warnings"] == made.capture.warnings
+
+
+GREASE = "GREASEPENCIL" if bpy.app.version >= (4, 3) else "GPENCIL"
+
+
+def test_grease_pencil_is_named(tiny, tools, tmp_path):
+    """Row 27: it is in no pass of Cycles; one that is hidden in renders is not missed."""
+    add = bpy.ops.object.grease_pencil_add if GREASE == "GREASEPENCIL" else bpy.ops.object.gpencil_add
+    for name, hidden in (("Sketch", False), ("Notes", True)):
+        add(type="STROKE")
+        bpy.context.object.name, bpy.context.object.hide_render = name, hidden
+        assert bpy.context.object.type == GREASE
+    tiny.frame_end = 1
+    made = tools.film(tmp_path / "job", tiny)
+    assert made.capture.warnings == ["Grease pencil objects are not in the passes: Sketch"]
+
+
+@pytest.fixture
+def flag(saved):
+    """A cloth that falls past the camera, in a file that is saved; baking it to the disk is the caller's."""
+    bpy.ops.mesh.primitive_grid_add(size=2, x_subdivisions=4, y_subdivisions=4, location=(0, -2, 2.2))
+    thing = bpy.context.object
+    thing.name = "Flag"
+    cache = thing.modifiers.new("Cloth", "CLOTH").point_cache
+    saved.frame_end, cache.frame_start, cache.frame_end = 10, 1, 10
+    return thing
+
+
+def bake(thing, to_disk):
+    cache = thing.modifiers["Cloth"].point_cache
+    cache.use_disk_cache = to_disk
+    with bpy.context.temp_override(object=thing, active_object=thing, point_cache=cache):
+        bpy.ops.ptcache.bake(bake=True)
+    assert cache.is_baked
+
+
+def fallen(made):
+    """Rows of pixels from the flag's middle in the first frame to that in the last."""
+    first, last = (np.argwhere(made.covered("Flag", i))[:, 0].mean() for i in (0, -1))
+    return last - first
+
+
+def test_a_simulation_without_a_cache_is_named(flag, saved, tools, tmp_path):
+    saved.frame_end = 1
+    assert tools.film(tmp_path / "job", saved).capture.warnings == [
+        "Simulations without a baked cache may differ from the viewport: Flag"]
+
+
+@pytest.mark.parametrize("to_disk", [False, True])
+def test_a_baked_simulation_moves_as_it_was_baked(flag, saved, tools, tmp_path, to_disk):
+    """On the disk, too: the files lie beside the artist's .blend under its name, and the copy has another."""
+    bake(flag, to_disk)
+    files = {file: file.read_bytes() for file in tmp_path.glob("blendcache_film/*")}
+    assert bool(files) == to_disk
+    saved.frame_step = 9                                            # a jump: nothing is simulated on the way
+    made = tools.film(tmp_path / "job", saved)
+    assert fallen(made) > 2 and not made.capture.warnings
+    assert {file: file.read_bytes() for file in tmp_path.glob("blendcache_film/*")} == files
+    assert not list((made.folder / "state").iterdir())
+
+
+def test_a_baked_simulation_that_is_not_on_the_disk_is_named(flag, saved, tools, tmp_path):
+    bake(flag, True)
+    for file in tmp_path.glob("blendcache_film/*"):
+        file.unlink()
+    saved.frame_end = 1
+    assert tools.film(tmp_path / "job", saved).capture.warnings == [
+        "Baked simulations are not on the disk, and stand still: Flag"]
+
+
+def test_cache_files_that_are_not_there_are_named(tiny, tools, tmp_path):
+    lost = tmp_path / "lost.abc"
+    lost.write_bytes(b"nothing")
+    bpy.ops.cachefile.open(filepath=str(lost))
+    bpy.data.cache_files[0].use_fake_user = True
+    lost.unlink()
+    tiny.frame_end = 1
+    assert tools.film(tmp_path / "job", tiny).capture.warnings == [f"Cache files are missing: {lost}"]
+
+
+def rising(saved):
+    """A box that geometry nodes lift by one with every frame."""
+    bpy.ops.mesh.primitive_cube_add(size=1, location=(0, -2, 0.5))
+    thing = bpy.context.object
+    thing.name = "Riser"
+    tree = bpy.data.node_groups.new("Rise", "GeometryNodeTree")
+    for way in ("INPUT", "OUTPUT"):
+        tree.interface.new_socket("Geometry", in_out=way, socket_type="NodeSocketGeometry")
+    source, target, begin, end, lift = (tree.nodes.new(kind) for kind in (
+        "NodeGroupInput", "NodeGroupOutput", "GeometryNodeSimulationInput", "GeometryNodeSimulationOutput",
+        "GeometryNodeTransform"))
+    begin.pair_with_output(end)
+    lift.inputs["Translation"].default_value = (0, 0, 0.3)
+    for out, into in ((source, begin), (begin, lift), (lift, end), (end, target)):
+        tree.links.new(next(s for s in out.outputs if s.name == "Geometry"),
+                       next(s for s in into.inputs if s.name == "Geometry"))
+    thing.modifiers.new("Nodes", "NODES").node_group = tree
+    saved.frame_end = 6
+    return thing
+
+
+def test_a_simulation_of_nodes_that_was_baked_to_the_disk_is_found(saved, tools, tmp_path):
+    thing = rising(saved)
+    nodes = thing.modifiers["Nodes"]
+    if hasattr(nodes, "bake_target"):
+        nodes.bake_target = "DISK"                                      # before, there was nothing else
+    nodes.bake_directory = "//baked"
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.object.geometry_node_bake_single(
+        session_uid=thing.session_uid, modifier_name="Nodes", bake_id=nodes.bakes[0].bake_id)
+    assert list(tmp_path.glob("baked/**/*.json"))
+    saved.frame_step = 5
+    made = tools.film(tmp_path / "job", saved)
+    first, last = (np.argwhere(made.covered("Riser", i))[:, 0].mean() for i in (0, -1))
+    assert first - last > 5 and not made.capture.warnings
+    nodes.bake_directory = "//gone"
+    assert tools.film(tmp_path / "again", saved).capture.warnings == [
+        "Baked simulations are not on the disk, and stand still: Riser"]
 
 
 # Progress and ends

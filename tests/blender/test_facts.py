@@ -296,6 +296,7 @@ def test_the_world_and_the_view(tiny, told):
 
 
 def test_telling_changes_nothing(tiny, told):
+    """Row 36."""
     tiny.frame_set(3)
     before = [tuple(map(tuple, obj.matrix_world)) for obj in tiny.objects]
     told()

@@ -321,8 +321,10 @@ conftest.load_package().register()
 from shotlock.operators import session
 from shotlock.operators.plan import plan
 conftest.empty_file()
+os.environ["XDG_DATA_HOME"] = sys.argv[-1]
 scene = conftest.build_tiny(bpy.context.scene, frames=3)
-bpy.ops.wm.save_as_mainfile(filepath=sys.argv[2])
+if sys.argv[2]:
+    bpy.ops.wm.save_as_mainfile(filepath=sys.argv[2])
 scene.shotlock.prompt, scene.shotlock.seed, scene.shotlock.width = "rain at night", 11, 96
 job = session.submit(scene, plan(scene))
 while job.step < 2 or job.phase != "Sampling":
@@ -334,10 +336,11 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def kill_a_blender(file: Path) -> None:
-    """A Blender that makes a file's shot dies in the middle of sampling; its engine leaves by itself."""
-    died = subprocess.run([sys.executable, "-c", KILLED, str(Path(__file__).parent), str(file)], capture_output=True,
-                          text=True, timeout=PATIENCE, check=False)
+def kill_a_blender(file: Path | str) -> None:
+    """A Blender that makes a file's shot, or of one that was never saved, dies in the middle of sampling; its engine
+    leaves by itself."""
+    died = subprocess.run([sys.executable, "-c", KILLED, str(Path(__file__).parent), str(file),
+                           os.environ["XDG_DATA_HOME"]], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
     process = int(next(line for line in died.stdout.splitlines() if line.startswith("ENGINE ")).split()[1])
     deadline = time.monotonic() + 15
@@ -391,23 +394,23 @@ def test_what_a_killed_capture_left_goes_with_the_next_one_unless_it_is_at_work(
 
     early = KILLED.replace('job.step < 2 or job.phase != "Sampling"', 'job.step < 1 or job.phase != "Capturing"')
     early = early.replace("frames=3", "frames=90").replace("session.client().pid", "0")
-    died = subprocess.run([sys.executable, "-c", early, str(Path(__file__).parent), str(tmp_path / "film.blend")],
-                          capture_output=True, text=True, timeout=PATIENCE, check=False)
+    died = subprocess.run([sys.executable, "-c", early, str(Path(__file__).parent), str(tmp_path / "film.blend"),
+                           str(tmp_path)], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "film.blend"))
-    scene, shots = bpy.context.scene, tmp_path / "shots"
-    take, scene.shotlock.prompt = shots / "Cam A" / "take_001", "rain"
+    scene = bpy.context.scene
+    take, scene.shotlock.prompt = tmp_path / "shots" / "Cam A" / "take_001", "rain"
     assert (take / "state" / "scene.blend").exists()
     assert engine.resumable(scene, bpy.context.view_layer) is None
     with jobs.hold(take):                                      # as a Blender that is filming there does
-        takes.clear(shots, "Cam A", is_cut_off)
+        takes.clear(bpy.data.filepath, "Cam A", is_cut_off)
         assert (take / "state" / "scene.blend").exists()
     mark = take / "state" / "mark"
     mark.touch()
     job = start(engine, scene)
     assert job.folder == take and not mark.exists()
     until(engine, lambda: job.step > 0)
-    takes.clear(shots, "Cam A", is_cut_off)                    # this one lives
+    takes.clear(bpy.data.filepath, "Cam A", is_cut_off)        # this one lives
     assert (take / "state" / "scene.blend").exists()
     engine.cancel(job)
     assert not take.exists()
@@ -530,8 +533,12 @@ def test_a_take_that_another_blender_works_on_is_left_alone(film, engine, stoppe
     with pytest.raises(RuntimeError, match="another engine is at work"):
         bpy.ops.shotlock.resume()
     assert left(stopped.folder) >= {"job.json", "passes"} and strips(film) == []
+    engine.jobs.clear()                                        # as another Blender sees it
+    engine.memory.forget()
+    assert engine.resumable(film, bpy.context.view_layer) is None
     other.kill()
     other.wait()
+    engine.memory.forget()
     assert bpy.ops.shotlock.resume() == {"FINISHED"} and len(strips(film)) == 1
 
 
@@ -676,3 +683,49 @@ def test_an_unsaved_file_generates_too(engine, scene, build):
     (strip,) = strips(scene)
     assert folders.is_inside(takes.job_folder(strip), folders.unsaved_folder())
     shutil.rmtree(folders.unsaved_folder())
+
+
+@in_one_blender
+def test_a_take_of_a_killed_blender_without_a_file_is_resumed_and_moves_home(engine, scene, build, tmp_path):
+    """The next Blender's file is another one: all that they share is the shot's name, so it says when it was made."""
+    from shotlock.operators import folders, takes
+
+    build(scene, frames=3)
+    assert engine.resumable(scene, bpy.context.view_layer) is None
+    kill_a_blender("")
+    engine.memory.forget()                                     # as at the start of a Blender
+    take = engine.resumable(scene, bpy.context.view_layer)
+    assert folders.is_inside(take, folders.unsaved_folder()) and folders.SESSION not in take.parts
+    assert take.parts[-4].startswith(folders.when_unsaved(take)[:10])
+    assert bpy.ops.shotlock.resume() == {"FINISHED"}
+    (strip,) = strips(scene)
+    assert strip.shotlock.prompt == "rain at night" and takes.job_folder(strip) == take
+    assert engine.resumable(scene, bpy.context.view_layer) is None
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
+    assert bpy.ops.shotlock.move_takes() == {"FINISHED"}
+    assert takes.job_folder(strips(bpy.context.scene)[0]) == tmp_path / "shots" / "Cam A" / "take_001"
+    shutil.rmtree(folders.unsaved_folder())
+
+
+@in_one_blender
+def test_a_stopped_take_of_an_unsaved_file_moves_with_it_and_resumes_there(engine, scene, build, tmp_path):
+    from shotlock.operators import folders, takes
+
+    build(scene, frames=3)
+    scene.shotlock.prompt, scene.shotlock.width = "snow", 96
+    job = start(engine, scene)
+    until(engine, lambda: job.state == "running" and job.phase == "Sampling")
+    engine.cancel(job)
+    until(engine, ended(job))
+    assert engine.resumable(scene, bpy.context.view_layer) == job.folder
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
+    assert takes.has_homeless(engine.left_behind()) and bpy.ops.shotlock.move_takes() == {"FINISHED"}
+    assert not takes.has_homeless(engine.left_behind())
+    home = tmp_path / "shots" / "Cam A" / "take_001"
+    assert engine.resumable(bpy.context.scene, bpy.context.view_layer) == job.folder == home
+    engine.jobs.clear()                                        # as in another Blender, later
+    engine.memory.forget()
+    assert engine.resumable(bpy.context.scene, bpy.context.view_layer) == home
+    assert bpy.ops.shotlock.resume() == {"FINISHED"}
+    assert takes.job_folder(strips(bpy.context.scene)[0]) == home
+    shutil.rmtree(folders.unsaved_folder(), ignore_errors=True)

@@ -42,6 +42,35 @@ bpy.ops.wm.save_userpref()
 print("FOUND", json.dumps(found))
 """
 
+CHOOSE = """
+import bpy, json, math, os, sys
+folder, chosen, keeps, zipped = sys.argv[-4:]
+bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+bpy.ops.extensions.package_install_files(repo="user_default", filepath=zipped, enable_on_install=True)
+from bl_ext.user_default.shotlock.operators import properties, takes
+preferences = properties.preferences()
+preferences.takes_folder, preferences.keep_passes = chosen, keeps == "keep"
+scene = bpy.context.scene
+bpy.ops.mesh.primitive_cube_add()
+scene.camera = bpy.data.objects.new("Cam A", bpy.data.cameras.new("Cam A"))
+scene.collection.objects.link(scene.camera)
+scene.camera.location, scene.camera.rotation_euler = (0, -6, 0), (math.pi / 2, 0, 0)
+scene.frame_start, scene.frame_end = 1, 2
+scene.shotlock.prompt, scene.shotlock.width = "rain", 96
+bpy.ops.wm.save_as_mainfile(filepath=os.path.join(folder, "film.blend"))
+bpy.ops.shotlock.generate()
+strip = scene.sequence_editor.active_strip
+take = takes.job_folder(strip)
+bpy.ops.wm.save_mainfile()
+bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
+strip = bpy.context.scene.sequence_editor.active_strip
+print("FOUND", json.dumps({
+    "take": str(take), "again": str(takes.job_folder(strip)), "holds": sorted(os.listdir(take)),
+    "job": strip.shotlock.job,
+    "passes": sorted(os.listdir(take / "passes")) if (take / "passes").is_dir() else [],
+    "beside": sorted(name for name in os.listdir(folder) if not name.endswith("blend1"))}))
+"""
+
 LATER = """
 import bpy, addon_utils, json
 addon_utils.enable("bl_ext.user_default.shotlock", default_set=True)
@@ -132,6 +161,19 @@ def test_installed_as_an_extension(zipped, tmp_path):
     assert "prompt" in found["reason"] or "camera" in found["reason"]
     assert found["left"] == [False, []] and found["again"]
     assert blender(LATER, tmp_path)
+
+
+@pytest.mark.parametrize("chosen, keeps", [("//../films", True), ("", False)])
+def test_the_preferences_are_obeyed(zipped, tmp_path, chosen, keeps):
+    """A folder for takes that the artist chose, found again after a reload; passes that go once the take is done."""
+    (tmp_path / "project").mkdir()
+    found = blender(CHOOSE, tmp_path, tmp_path / "project", chosen, "keep" if keeps else "drop", zipped)
+    home = tmp_path / "films" / "film" if chosen else tmp_path / "project" / "shots"
+    assert Path(found["take"]) == Path(found["again"]) == home / "Cam A" / "take_001"
+    assert found["job"].startswith("//")
+    assert found["beside"] == ["film.blend"] + ([] if chosen else ["shots"])
+    assert {"frames", "job.json", "camera.npz", "report.json"} <= set(found["holds"])
+    assert ("depth.npy" in found["passes"]) == keeps and ("passes" in found["holds"]) == keeps
 
 
 def test_as_a_plain_package_from_a_folder_of_any_name(tmp_path):

@@ -95,6 +95,8 @@ def test_a_ready_shot_shows_its_size_and_length(saved, shot, monkeypatch):
     saved.shotlock.prompt, saved.shotlock.width = "rain", 96
     said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))
     assert "96 x 64 px · 5 frames" in said and "[Install Engine]" not in said and "prompt is empty" not in said
+    saved.frame_end, saved.frame_step = 10, 3
+    assert "96 x 64 px · 4 of 10 frames" in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved)))
 
 
 def test_size_and_length_are_shown_whenever_they_are_known(saved, shot, monkeypatch):
@@ -108,10 +110,28 @@ def test_size_and_length_are_shown_whenever_they_are_known(saved, shot, monkeypa
     assert "96 x 64 px · 5 frames" in said() and "prompt is empty" in said()
     saved.camera = None
     assert "96 x 64 px · 5 frames" in said() and "has no camera" in said()
-    saved.camera, settings.width = camera, 32
+    saved.camera, saved.render.resolution_y = camera, 8
     assert "px ·" not in said() and "5 frames" in said() and "too small" in said()
+    saved.render.resolution_y = 64
     settings.width, settings.use_scene_range, settings.frame_start, settings.frame_end = 96, False, 9, 3
     assert "96 x 64 px" in said() and "· " not in said().partition("px")[2][:3] and "no frame at all" in said()
+
+
+@pytest.mark.parametrize("width, says", [
+    (600, None), (720, "Sampled at 464 x 320 px and finished at this size"),
+    (1920, "Sampled at 464 x 320 px and finished at this size. Slow: 22 times the pixels of the default")])
+def test_a_large_size_says_what_it_means(saved, shot, monkeypatch, width, says):
+    monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", __file__)
+    saved.shotlock.width = width
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=9000)))
+    assert (says in said) if says else "Sampled at" not in said
+    assert ("Slow" in said) == ("Slow" in (says or ""))
+
+
+def test_widths_that_are_too_small_for_a_picture_cannot_be_chosen(saved):
+    saved.shotlock.width = 1
+    assert saved.shotlock.width == 64
+    assert type(saved.shotlock).bl_rna.properties["width"].soft_max == 1920
 
 
 def test_without_an_engine_it_can_be_installed_from_here(saved, shot, monkeypatch):
@@ -325,6 +345,20 @@ def test_a_stopped_take_is_offered_for_its_own_shot_only(saved, shot, tmp_path, 
     (tmp_path / "sub").mkdir()
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "sub" / "film.blend"))
     assert "Resume" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+
+
+def test_a_stopped_take_of_an_earlier_unsaved_file_says_when_it_was_made(tiny, shot, tmp_path, monkeypatch):
+    from shotlock.operators import memory
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", __file__)
+    for session in ("2026-11-24_091533_41", "2026-11-25_200100_42", "2026-11-25_0800_1", "notes"):
+        stopped_take(tmp_path / "shotlock" / "unsaved" / session, 3)
+    memory.forget()
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(tiny, width=900)))
+    assert "Take 3 of an unsaved file of 2026-11-25 20:01 was stopped" in said and "[Resume Take 3]" in said
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
+    assert "Resume" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(bpy.context.scene, width=900)))
 
 
 def test_a_running_shot_offers_no_stopped_take(saved, shot, session, tmp_path):

@@ -81,6 +81,7 @@ def test_settings_may_be_given_by_hand(shot, plan):
 
 
 def test_planning_changes_nothing(shot, plan):
+    """Row 36."""
     other = add_camera(shot, "Cam B")
     bind(shot, 3, other)
     shot.frame_set(2)
@@ -162,7 +163,8 @@ def test_a_percentage_that_leaves_no_pixel_is_refused(shot, plan, rooms):
 def test_the_frames_are_the_scenes_by_its_step(shot, plan, start, end, step):
     """Rows 13, 15, 35."""
     shot.frame_start, shot.frame_end, shot.frame_step = start, end, step
-    assert plan(shot).frames == tuple(range(start, end + 1, step))
+    made = plan(shot)
+    assert made.frames == tuple(range(start, end + 1, step)) and made.last == end
 
 
 def test_a_shots_own_range(shot, plan):

@@ -82,6 +82,29 @@ def test_negative_frames_and_a_frame_step(saved):
     assert [int(e.filename[:6]) for e in second.elements] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
+@pytest.mark.parametrize("end, step, held", [
+    (10, 3, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4]), (12, 3, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]), (3, 9, [1, 1, 1])])
+def test_a_stepped_shot_covers_its_range_to_the_frame(saved, end, step, held):
+    """Row 13: in the scene's own time, each picture until the next."""
+    from shotlock.operators.plan import plan
+
+    saved.frame_start, saved.frame_end, saved.frame_step, saved.shotlock.prompt = 1, end, step, "rain"
+    planned = plan(saved)
+    strip = placed(saved, make(frames=planned.frames, last_frame=planned.last))
+    assert ranges(saved) == [(1, end + 1)] and planned.seconds == end / 24
+    assert [int(element.filename[:6]) for element in strip.elements] == held
+    saved.frame_end += 1
+    bpy.ops.shotlock.redo()
+    settings = saved.shotlock
+    assert (settings.frame_start, settings.frame_end, settings.use_scene_range) == (1, end, False)
+
+
+@pytest.mark.parametrize("last, sentence", [(3, "do not rise"), (2**31 - 1, "no sequencer holds")])
+def test_a_range_that_cannot_be_is_refused(saved, last, sentence):
+    with pytest.raises(takes().TakeError, match=sentence):
+        takes().read(make(last_frame=last))
+
+
 def test_a_second_take_neither_overwrites_nor_overlaps(saved, tmp_path):
     first = make()
     before = {file: file.read_bytes() for file in first.rglob("*") if file.is_file()}

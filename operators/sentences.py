@@ -1,0 +1,117 @@
+"""What the engine and the background Blender say, in the artist's language. Both know no translations: they write
+whole English sentences, which also go into logs and bug reports. Here stand the same sentences with room for their
+values; one that is heard is found among them, and the words that Blender has for it are filled with what it said.
+
+A sentence that is not here is shown as it came: refusals of a damaged job folder, which only a hand or a disk makes so.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from bpy.app.translations import pgettext_n as n_
+from bpy.app.translations import pgettext_rpt as rpt_
+
+HEARD = (
+    # the capture
+    n_("Unsaved pictures are not in the capture: {}"),
+    n_("The background Blender ended (code {}) after {} of {} frames: {}"),
+    n_("Python scripts of this file may not run in this session, and did not in the capture (open the file again with "
+       "Trusted Source to allow them): {}"),
+    n_("The background Blender lacks add-ons that are enabled here: {}"),
+    n_("Linked libraries are missing: {}"),
+    n_("Image files are missing: {}"),
+    n_("Cache files are missing: {}"),
+    n_("Baked simulations are not on the disk, and stand still: {}"),
+    n_("Simulations without a baked cache may differ from the viewport: {}"),
+    n_("Grease pencil objects are not in the passes: {}"),
+    n_("Shadow catchers are not in the passes: {}"),
+    n_("Volumes are not in the passes: {}"),
+    n_("Drivers that fail: {}"),
+    n_("{} and {} more"),
+    # the camera report
+    n_("follows within {} deg"),
+    n_("holds still within {} deg"),
+    n_("does not follow the camera: {}"),
+    n_("cannot be measured: {}"),
+    n_("too small to tell at {}x{} whether it follows the camera: {}"),
+    n_("too little to go by to tell whether it follows the camera: {}"),
+    n_("turned {} deg away from it"),
+    n_("{} % of the path away from it"),
+    n_("drifts by {} % of the depth while the camera rests"),
+    n_("moves differently by {} % of the planned motion"),
+    n_("the picture stands still"),
+    n_("1 frame late"),
+    n_("1 frame early"),
+    n_("{} frames late"),
+    n_("{} frames early"),
+    n_("no camera was found"),
+    n_("the camera could not be solved"),
+    n_("a single frame: nothing to compare it with"),
+    n_("no camera moving through this scene would see what {} of {} frames show"),
+    n_("too little texture on still surfaces to see the camera move by"),
+    n_("too few corners on still surfaces to find the camera of {} of {} frames by"),
+    n_("nothing can be followed from frame to frame: the points of {} of {} frames were lost"),
+    # the engine
+    n_("The negative prompt has no effect at guidance 1; raise guidance to 1.5 or more"),
+    n_("No words were found in the prompt; the look is the plainest daylight"),
+    n_("Not understood, so without effect: {}"),
+    n_("Settings, camera or weights changed since this job was stopped; it began afresh"),
+    n_("The record of earlier work was damaged; the job began afresh"),
+    n_("the engine was ended: run the job again, it goes on where it stopped"),
+    n_("the disk is full ({}): free some space and run the job again"),
+    n_("the disk is full: {} needs {} bytes and {} are free; free some space and run the job again, it goes on where "
+       "it stopped"),
+    n_("memory ran out ({}): choose a smaller width, or close other programs, and run the job again"),
+    n_("the engine's Python lacks something ({}): {}"),
+    n_("a file can't be read or written ({}): check the job's folder"),
+    n_("the engine failed ({}: {}): its log says where"),
+    n_("another engine is at work in this folder: wait for it, or cancel it there"),
+    # its process
+    n_("the engine can't start ({}): {}"),
+    n_("the engine can't start ({}): {}; its log is {}"),
+    n_("the engine said nothing for {} s after its start: see its log, {}"),
+    n_("the engine stopped ({}): {}"),
+    n_("the engine was closed: {}"),
+    n_("the other end is Shotlock {} (protocol {}) and this end is {} (protocol {}): install the add-on again and "
+       "restart Blender"),
+    n_("run the job again, it goes on where it stopped"),
+    n_("press Install Engine in the add-on's preferences, or choose another Python there"),
+    n_("its Python is older than 3.11"),
+    n_("{} holds no engine"),
+    n_("it closed its end"),
+    n_("it is of another version"),
+    n_("it closed"),
+    n_("told to end"),
+    n_("killed, as the system does when memory runs out"),
+    n_("no more memory or disk for a mapped file"),
+    n_("a crash in a library"),
+    n_("ended by a signal"),
+    n_("exit code {}"),
+)
+MARKS = (" · ", ", ")
+"""Between figures of a verdict, and things that are wrong: each is a sentence of its own."""
+
+
+def told(text: str) -> str:
+    """A sentence as it was heard → in the artist's language, its values where they belong."""
+    marks = [mark for mark in MARKS if mark in text]
+    for mark in marks:
+        if all(map(is_known, text.split(mark))):  # two faults, not one with a long value
+            return mark.join(map(told, text.split(mark)))
+    for pattern, sentence in patterns():
+        if found := pattern.fullmatch(text):
+            return rpt_(sentence).format(*map(told, found.groups()))
+    return marks[0].join(map(told, text.split(marks[0]))) if marks else text
+
+
+def is_known(text: str) -> bool:
+    return any(pattern.fullmatch(text) for pattern, _ in patterns())
+
+
+@cache
+def patterns() -> list[tuple[re.Pattern[str], str]]:
+    """Those with the most words of their own first: one sentence may begin like another."""
+    known = sorted(HEARD, key=lambda sentence: -len(sentence.replace("{}", "")))
+    return [(re.compile(re.escape(sentence).replace(r"\{\}", "(.+)"), re.DOTALL), sentence) for sentence in known]
