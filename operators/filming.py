@@ -49,7 +49,7 @@ def film(folder: Path, order: dict[str, Any], say: Callable[..., None]) -> None:
     job.write_camera(folder, path.c2w, path.K, np.array(plan.frames))
     say(phase="passes", total=len(plan.frames))
     told = in_words(scene, plan, path) | {"warnings": warnings}
-    objects = _render(folder, scene, layer, plan, path, order, say)
+    objects = render(folder, scene, layer, plan, path, order, say)
     job.write_json(folder / "state" / "captured.json", {"objects": objects, "scene": told})
 
 
@@ -125,14 +125,15 @@ def _excluded(parent: Any) -> Iterator[tuple[Any, bool]]:
 # --- rendering ----------------------------------------------------------------------------------------------------
 
 
-def _render(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan, path: Path3D,
-            order: dict[str, Any], say: Callable[..., None]) -> list[dict[str, Any]]:
+def render(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan, path: Path3D,
+           order: dict[str, Any], say: Callable[..., None]) -> list[dict[str, Any]]:
+    """Strips the scene down and writes every frame's passes; returns the objects that are seen, for job.json."""
     table = bare.number_objects()
     bare.strip_down(scene, layer)
     camera = bare.new_camera(scene)
-    _bake(scene, camera, plan, path)
+    bake(scene, camera, plan, path)
     bare.only_passes(layer, bare.GEOMETRY + bare.COLOUR)
-    _stand_aside()
+    stand_aside()
     matrices = Matrices(table, scene, folder / "state", len(plan.frames))
     shutter, to_rec709 = Reader(scene), rec709_matrix()
     with _arrays(folder, plan) as arrays:
@@ -155,13 +156,13 @@ def rec709_matrix() -> np.ndarray:
                     np.float32).T
 
 
-def _bake(scene: bpy.types.Scene, camera: bpy.types.Object, plan: Plan, path: Path3D) -> None:
+def bake(scene: bpy.types.Scene, camera: bpy.types.Object, plan: Plan, path: Path3D) -> None:
     keys = dict(zip(plan.frames, path.c2w, strict=True)) | {f + 1: pose for f, pose in path.ahead.items()}
     bare.keyframe(camera, scene, sorted(keys), [keys[f] for f in sorted(keys)])
     scene.camera = camera
 
 
-def _stand_aside() -> None:
+def stand_aside() -> None:
     """An empty scene in the window: operators evaluate the window's scene, which would build ours a second time."""
     bpy.context.window.scene = bpy.data.scenes.new("Shotlock empty")
 

@@ -66,9 +66,13 @@ def _missing(things: Iterable[Any]) -> list[str]:
 
 
 def _missing_images() -> list[str]:
-    return [image.filepath for image in bpy.data.images
-            if image.source == "FILE" and image.filepath and image.users and not image.packed_file
-            and not _exists(image.filepath, image.library)]
+    return [image.filepath for image in bpy.data.images if image.users and is_missing(image)]
+
+
+def is_missing(image: Any) -> bool:
+    """Whether a picture should be read from a file that is not there; Blender shows magenta in its place."""
+    return bool(image.source == "FILE" and image.filepath and not image.packed_file
+                and not _exists(image.filepath, image.library))
 
 
 def _of_type(things: Iterable[bpy.types.Object], types: set[str]) -> list[str]:
