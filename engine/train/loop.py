@@ -11,8 +11,10 @@ import argparse
 import csv
 import math
 import secrets
+import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,10 +25,11 @@ from torch import Tensor
 
 from .. import conditions
 from ..diffusion import schedule
+from ..job import BadJob
 from ..models import shading
 from ..models.lite import Lite, LiteConfig
 from ..weights import store
-from . import captions, run_state
+from . import blender_clips, captions, run_state
 from .data import Batch, Data, Drops, Size
 from .sheet import sheet
 
@@ -39,7 +42,7 @@ CHOSEN = 3  # frames that pass the full-size layers in a step
 FIRST_POOL = 24  # clips made before the first step
 LOG_EVERY = 25
 SHEET_EVERY_STEPS = 300  # about: pictures cost as much as ten steps
-COLUMNS = ["step", "seconds", "norm", "shaded", "whole", "small", "look", "pane", "base", "briefs"]
+COLUMNS = ["step", "seconds", "norm", "shaded", "whole", "small", "look", "pane", "base", "briefs", "filmed", "filmed_whole"]
 LOOK_BATCH = 128  # briefs without pictures that train the look in every step
 ENDLESS = 10**9
 
@@ -53,6 +56,7 @@ class Recipe:
     warm_up: int = 100
     decay: float = 0.999  # of the average
     drops: Drops = field(default_factory=Drops)
+    clips_share: float = 0.25  # of the steps on clips from Blender, where there are some
     seed: int = 0
     save_every: float = 120.0  # seconds
     threads: int = 2
@@ -72,6 +76,7 @@ class Run:
     average: dict[str, Tensor]
     optimiser: torch.optim.Optimizer
     data: Data
+    filmed: blender_clips.BlenderClips | None = None
     step: int = 0
     seconds: float = 0.0  # of training, in all sittings
     name: str = field(default_factory=lambda: secrets.token_hex(8))  # weights and state of one run know each other by it
@@ -193,14 +198,15 @@ def follow(average: dict[str, Tensor], model: Lite, step: int, decay: float) -> 
         average[key].lerp_(value, 1 - d) if value.is_floating_point() else average[key].copy_(value)
 
 
-def begin(folder: Path, recipe: Recipe, config: LiteConfig) -> Run:
+def begin(folder: Path, recipe: Recipe, config: LiteConfig, clips: Sequence[Path] = ()) -> Run:
     """A new run, or the one that was cut off in this folder; the first clips are made."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     model = start(folder, config)
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01)
     average = {key: value.clone() for key, value in model.state_dict().items()}
-    run = Run(folder, recipe, model, average, optimiser, Data(recipe.seed, recipe.drops))
+    filmed = blender_clips.BlenderClips(clips, recipe.clips_share) if clips else None
+    run = Run(folder, recipe, model, average, optimiser, Data(recipe.seed, recipe.drops), filmed)
     kept = run_state.load(folder)
     if kept is not None and kept.facts["run"] == store.config(folder, "lite")["trained"].get("run"):
         resume(run, kept)
@@ -217,17 +223,19 @@ def resume(run: Run, kept: run_state.RunState) -> None:
     run.data.restore(kept.facts["data"], kept.groups["bank"])
     run.name, run.step, run.seconds = kept.facts["run"], kept.facts["step"], kept.facts["seconds"]
     torch.set_rng_state(kept.groups["random"]["torch"])
+    if kept.facts.get("clips") != (run.filmed and run.filmed.fingerprint()):
+        print("the clips from Blender are not those that this run began with: it goes on, but repeats no other run", flush=True)
     print(f"goes on at step {run.step}, after {run.seconds / 60:.1f} minutes of training", flush=True)
 
 
 def train(folder: Path, recipe: Recipe, config: LiteConfig | None = None, limit: float = math.inf,
-          limit_steps: int = ENDLESS) -> dict[str, float]:
+          limit_steps: int = ENDLESS, clips: Sequence[Path] = ()) -> dict[str, float]:
     """Trains until the recipe's end, or as long as this sitting may last: `limit` in seconds, `limit_steps`.
 
     Returns the last losses, averaged. Goes on from what lies in the folder, without loss where its state lies there too.
     """
     torch.set_num_threads(recipe.threads)
-    run = begin(folder, recipe, config or LiteConfig())
+    run = begin(folder, recipe, config or LiteConfig(), clips)
     recent: deque[dict[str, float]] = deque(maxlen=50)
     last, first, began, before = run.step + limit_steps, run.step, time.monotonic(), run.seconds
     saved = began
@@ -242,7 +250,7 @@ def train(folder: Path, recipe: Recipe, config: LiteConfig | None = None, limit:
             checkpoint(run)
     if run.step > first:
         checkpoint(run, final=run.share >= 1)
-    return {key: float(np.mean([r[key] for r in recent if key in r])) for key in recent[-1]} if recent else {}
+    return means(recent)
 
 
 def one_step(run: Run) -> dict[str, float]:
@@ -251,7 +259,7 @@ def one_step(run: Run) -> dict[str, float]:
     if run.share < run.recipe.words_first:
         parts = _look_step(run.model, run.data, run.optimiser)
     else:
-        parts = _step(run.model, run.data, run.optimiser, run.share)
+        parts = _step(run.model, run.data, run.optimiser, run.share, run.filmed)
     follow(run.average, run.model, run.step, run.recipe.decay)
     return parts
 
@@ -271,24 +279,38 @@ def _update(model: Lite, loss: Tensor, optimiser: torch.optim.Optimizer) -> floa
     return norm.item()
 
 
-def _step(model: Lite, data: Data, optimiser: torch.optim.Optimizer, share: float) -> dict[str, float]:
-    sizes = [sizes for begin, sizes in STAGES if share >= begin][-1]
-    size = sizes[data.rng.integers(len(sizes))]
-    batch = data.batch(size)
-    count = len(batch.picture)
-    t = schedule.shift(torch.rand(count), schedule.size_shift(size[1], size[2])).clamp(0.02, 1)
-    t[torch.rand(count) < 0.1] = 1.0  # the first step of every sample starts here
-    frames = sorted(data.rng.choice(size[0], min(CHOSEN, size[0]), replace=False).tolist())
-    parts = losses(model, batch, t, frames, (torch.rand(count) < max(0.25, 1 - 3 * share)).float())
+def _step(model: Lite, data: Data, optimiser: torch.optim.Optimizer, share: float,
+          filmed: blender_clips.BlenderClips | None = None) -> dict[str, float]:
+    if filmed is not None and data.rng.random() < filmed.share:
+        some = filmed.batch(data)
+        parts = blender_clips.losses(model, some, *_times_and_frames(some.batch, data))
+    else:
+        sizes = [sizes for begin, sizes in STAGES if share >= begin][-1]
+        batch = data.batch(sizes[data.rng.integers(len(sizes))])
+        t, frames = _times_and_frames(batch, data)
+        parts = losses(model, batch, t, frames, (torch.rand(len(t)) < max(0.25, 1 - 3 * share)).float())
     rows, statistics, looks = data.briefs(LOOK_BATCH)
     parts["briefs"] = look_loss(model.look(rows, statistics)[0], looks)
     norm = _update(model, torch.stack(list(parts.values())).sum(), optimiser)
     return {"norm": norm, **{key: value.item() for key, value in parts.items()}}
 
 
+def _times_and_frames(batch: Batch, data: Data) -> tuple[Tensor, list[int]]:
+    """How noisy each clip of a batch is (B,), and which frames pass the full-size layers."""
+    count, length, _, height, width = batch.picture.shape
+    t = schedule.shift(torch.rand(count), schedule.size_shift(height, width)).clamp(0.02, 1)
+    t[torch.rand(count) < 0.1] = 1.0  # the first step of every sample starts here
+    return t, sorted(data.rng.choice(length, min(CHOSEN, length), replace=False).tolist())
+
+
+def means(recent: deque[dict[str, float]]) -> dict[str, float]:
+    """Of each figure over the steps that have it: not every step has all."""
+    keys = dict.fromkeys(key for row in recent for key in row)
+    return {key: float(np.mean([row[key] for row in recent if key in row])) for key in keys}
+
+
 def log(run: Run, recent: deque[dict[str, float]]) -> None:
-    mean = {k: round(float(np.mean([r[k] for r in recent if k in r])), 5) for k in recent[-1]}
-    row = {"step": run.step, "seconds": round(run.seconds), **mean}
+    row = {"step": run.step, "seconds": round(run.seconds), **{key: round(v, 5) for key, v in means(recent).items()}}
     path = run.folder / "log.csv"
     fresh = not path.exists()
     with path.open("a", newline="") as file:
@@ -317,7 +339,7 @@ def keep(run: Run) -> None:
     """The state that the weights lack. Killed between the two, the run goes on from the state, one save back."""
     facts = {
         "run": run.name, "step": run.step, "seconds": run.seconds,
-        "data": run.data.facts(), "updates": run_state.steps_of(run.optimiser, run.model),
+        "clips": run.filmed and run.filmed.fingerprint(), "data": run.data.facts(), "updates": run_state.steps_of(run.optimiser, run.model),
     }  # fmt: skip
     groups = {
         "raw": run.model.state_dict(), "average": run.average, "bank": run.data.banks(),
@@ -337,7 +359,14 @@ def main(argv: list[str]) -> int:
     p.add_argument("--seed", type=int, default=Recipe.seed)
     p.add_argument("--words-first", type=float, default=Recipe.words_first, help="share of the run for the look alone")
     p.add_argument("--threads", type=int, default=Recipe.threads)
+    p.add_argument("--clips", type=Path, nargs="+", default=[], help="folders of clips from Blender: see `train clips --help`")
+    p.add_argument("--clips-share", type=float, default=Recipe.clips_share, help="of the steps, on those")
     a = p.parse_args(argv)
-    recipe = Recipe(minutes=a.minutes, rate=a.rate, seed=a.seed, threads=a.threads, words_first=a.words_first)
-    print(train(a.folder, recipe, limit=a.limit * 60))
+    recipe = Recipe(minutes=a.minutes, rate=a.rate, seed=a.seed, threads=a.threads, words_first=a.words_first,
+                    clips_share=a.clips_share)  # fmt: skip
+    try:
+        print(train(a.folder, recipe, limit=a.limit * 60, clips=a.clips))
+    except BadJob as refusal:
+        print(refusal, file=sys.stderr)
+        return 2
     return 0
