@@ -16,6 +16,7 @@ import numpy as np
 from . import words
 
 MOST_THINGS, MOST_MATERIALS = 5, 4
+LEAST = 0.002  # of the pictures: what is smaller is not told
 WIDE, LONG = 24.0, 60.0  # mm on 36 mm film
 LOW, HIGH = 20.0, 50.0  # degrees of the sun above the horizon
 NAMELESS = frozenset(  # what programs call things that nobody has named
@@ -26,16 +27,28 @@ NAMELESS = frozenset(  # what programs call things that nobody has named
 LIGHTNESS = ("dark ", "light ")  # of a colour's name: in a prompt they would say how much light there is
 
 
-def caption(scene: Mapping[str, Any], move: str, c2w: np.ndarray) -> str:
-    """One line. `move`: what kind of path the camera was sent along, "own" where it is the artist's; c2w (F,4,4)."""
-    things = names(scene.get("objects", ()), MOST_THINGS)
+def caption(scene: Mapping[str, Any], move: str, c2w: np.ndarray, shares: Mapping[str, float] | None = None) -> str:
+    """One line. `move`: what kind of path the camera was sent along, "own" where it is the artist's; c2w (F,4,4).
+
+    `shares`: of the pictures, by the names of the objects that are in them. Without it, the scene's own order holds.
+    """
+    shown = prominent(scene.get("objects", ()), shares)
+    things = names(shown, MOST_THINGS)
     parts = [f"{lens(scene)} of {', '.join(things)}" if things else lens(scene)]
-    made_of = materials(scene.get("materials", ()))
+    made_of = materials(material for thing in shown for material in thing.get("materials", ()))
     parts += [", ".join(made_of)] if made_of else []
     return "; ".join([*parts, light(scene, c2w), camera(scene, move)])
 
 
 # ---------------------------------------------------------------- things
+
+
+def prominent(things: Iterable[Mapping[str, Any]], shares: Mapping[str, float] | None) -> list[Mapping[str, Any]]:
+    """Those that are seen, the largest first; all of them where no name is known, as of what is instanced."""
+    if not shares or not any(thing.get("name") in shares for thing in things):
+        return list(things)
+    seen = [thing for thing in things if shares.get(str(thing.get("name")), 0) >= LEAST]
+    return sorted(seen, key=lambda thing: -shares[str(thing["name"])])
 
 
 def names(things: Iterable[Mapping[str, Any]], most: int) -> list[str]:
@@ -84,7 +97,7 @@ def light(scene: Mapping[str, Any], c2w: np.ndarray) -> str:
         told.append(f"{of}, {colour(lamps[0].get('colour'))}")
     sky = scene.get("world") or {}
     if sky.get("colour") and sky.get("strength", 0) > 0 and sky["colour"] != "black":
-        told.append(f"{colour(sky['colour'])} sky")
+        told.append(f"sky of {colour(sky['colour'])}")  # "blue sky" would be an hour of the day
     return ", ".join(told) or "no lamps"
 
 

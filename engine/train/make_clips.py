@@ -149,13 +149,22 @@ def describe(folder: Path, wanted: Order) -> None:
     """job.json, from what the background Blender found; its caption is the prompt."""
     told = job.load_json(folder / "state" / "captured.json")
     camera = job.load_npz(folder, "camera.npz", {"c2w": ("<f8", 3)}, job.MOST_FRAMES * 16)["c2w"]
+    words = captioner.caption(told["scene"], told["clip"]["move"], camera, shares(folder, told["objects"]))
     job.write(job.Job(
-        folder=folder, id=uuid.uuid4().hex, prompt=captioner.caption(told["scene"], told["clip"]["move"], camera),
+        folder=folder, id=uuid.uuid4().hex, prompt=words,
         size=wanted.size, crop=(0, 0, *wanted.size), fps=tuple(told["fps"]), cuts=tuple(told["cuts"]),
         passes={name: f"passes/{name}.npy" for name in job.PASSES}, objects=tuple(told["objects"]), scene=told["scene"],
         created={"blender": told["blender"], "shotlock": protocol.SHOTLOCK},
         extra={"clip": {"order": wanted.as_json(), **told["clip"]}},
     ))  # fmt: skip
+
+
+def shares(folder: Path, objects: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """How much of the pictures each object is."""
+    index = np.load(folder / "passes" / "index.npy", mmap_mode="r", allow_pickle=False)
+    numbers, counts = np.unique(index, return_counts=True)
+    share = dict(zip(numbers.tolist(), (counts / index.size).tolist(), strict=True))
+    return {thing["name"]: share.get(thing["index"], 0.0) for thing in objects}
 
 
 # ---------------------------------------------------------------- all of them
