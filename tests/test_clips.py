@@ -93,9 +93,10 @@ def test_pictures_and_passes_show_the_same_moment(clips):
         numbers = [thing["index"] for thing in j.objects if thing["name"] == "Crate"]
         index, shown = job.passes(j)["index"], truth(j).astype(float)
         for i in range(len(shown)):
-            red = (shown[i, ..., 0] > 2.5 * shown[i, ..., 1]) & (shown[i, ..., 0] > 12)
-            crate = np.isin(index[i], numbers)
-            if crate.sum() > 60 and red.any():
+            crate, red = np.isin(index[i], numbers), shown[i, ..., 0] > 4 * shown[i, ..., 1]
+            if crate.sum() > 60:
+                red &= shown[i, ..., 0] > 0.35 * np.quantile(shown[i, ..., 0][crate], 0.9)  # no glimmer on the floor
+                assert red.sum() > 0.2 * crate.sum()
                 assert (red & ~crate).sum() <= 0.15 * crate.sum(), (j.folder.name, i)
 
 
