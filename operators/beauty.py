@@ -78,6 +78,7 @@ def facts(scene: Any) -> dict[str, Any]:
 
 def render(folder: Path, scene: Any, plan: Plan, path: filming.Path3D, say: Callable[..., None]) -> None:
     """`truth/000001.png` and on."""
+    filming.stand_aside()
     camera = bare.new_camera(scene)
     filming.bake(scene, camera, plan, path)
     for i, frame in enumerate(plan.frames):

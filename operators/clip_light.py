@@ -19,20 +19,23 @@ WARM_BELOW = 25.0  # degrees
 PLAIN_SKY = (0.62, 0.68, 0.75)  # scene-linear
 
 
-def vary(scene: Any, layer: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """Changes the light; returns what was done, as JSON."""
-    azimuth, height = float(rng.uniform(-180, 180)), float(rng.uniform(*HEIGHT))
-    gains = np.exp(rng.normal(0, STRENGTH, 3)).round(3).tolist()
+def draw(rng: np.random.Generator) -> dict[str, Any]:
+    """A random hour, as JSON: where the sun stands, in degrees, and how much stronger suns, lamps and sky are."""
+    azimuth, height = round(float(rng.uniform(-180, 180)), 2), round(float(rng.uniform(*HEIGHT)), 2)
+    suns, lamps, sky = np.exp(rng.normal(0, STRENGTH, 3)).round(3).tolist()
+    return {"azimuth": azimuth, "height": height, "suns": suns, "lamps": lamps, "sky": sky}
+
+
+def apply(scene: Any, layer: Any, hour: dict[str, Any]) -> None:
+    """The scene's light at that hour. What the scene lacks is not added."""
     lights = [thing for thing in scene.objects if thing.type == "LIGHT" and not thing.hide_render]
     suns = [light for light in lights if light.data.type == "SUN"]
     if suns:
-        turn_suns(suns, azimuth, height)
-    strengthen([*suns], gains[0])
-    strengthen([light for light in lights if light not in suns], gains[1])
-    strengthen_sky(scene, gains[2], azimuth, height)
+        turn_suns(suns, hour["azimuth"], hour["height"])
+    strengthen(suns, hour["suns"])
+    strengthen([light for light in lights if light not in suns], hour["lamps"])
+    strengthen_sky(scene, hour["sky"], hour["azimuth"], hour["height"])
     layer.update()
-    turned = {"azimuth": round(azimuth, 1), "height": round(height, 1)} if suns else None
-    return {"sun": turned, "sun_gain": gains[0], "lamp_gain": gains[1], "sky_gain": gains[2]}
 
 
 def stand_in(scene: Any) -> list[str]:

@@ -36,35 +36,47 @@ def main(folder: Path) -> None:
 
 
 def make(folder: Path, order: dict[str, Any], say: Callable[..., None]) -> None:
-    scene, layer = bpy.context.scene, bpy.context.view_layer
+    """`order["again"]` holds what job.json told of a clip whose pictures are there: only passes are filmed."""
+    scene, layer, again = bpy.context.scene, bpy.context.view_layer, order.get("again")
     filming.show(scene, layer)
     rng = np.random.default_rng(order["seed"])
     warnings = lacking.warnings(scene, order) + clip_light.stand_in(scene)
     beauty.prepare(scene, order)
     scene.render.resolution_x, scene.render.resolution_y = order["size"]
-    light = clip_light.vary(scene, layer, rng) if order["vary_light"] else None
-    kind, plan, path, told = _filmed(folder, order, scene, layer, rng, say)
-    job.write_camera(folder, path.c2w, path.K, np.array(plan.frames))
-    clip = {"move": kind, "light": light, "picture": beauty.facts(scene)}
-    objects = filming.render(folder, scene, layer, plan, path, order | {"samples": passes.SAMPLES}, say)
-    told |= {"warnings": warnings + lacking.drivers()}
-    result = {"objects": objects, "scene": told, "clip": clip, "fps": plan.fps, "cuts": plan.cuts,
-              "blender": bpy.app.version_string}
-    job.write_json(folder / "state" / RESULT, result)
+    hour = again["light"] if again else clip_light.draw(rng) if order["vary_light"] else None
+    if hour:
+        clip_light.apply(scene, layer, hour)
+    how = as_before(folder, order, scene, layer) if again else _filmed(folder, order, scene, layer, rng, say)
+    kind, plan, path = how
+    clip = {"move": kind, "light": hour, "reach": path.clip[0], "picture": beauty.facts(scene)}
+    found = filming.film_path(folder, scene, layer, plan, path, order | {"samples": passes.SAMPLES}, say)
+    found["scene"]["warnings"] = warnings + lacking.drivers()
+    job.write_json(folder / "state" / RESULT, found | {
+        "clip": again or clip, "fps": plan.fps, "cuts": plan.cuts, "blender": bpy.app.version_string})
 
 
 def _filmed(folder: Path, order: dict[str, Any], scene: Any, layer: Any, rng: np.random.Generator,
-            say: Callable[..., None]) -> tuple[str, Plan, filming.Path3D, dict[str, Any]]:
+            say: Callable[..., None]) -> tuple[str, Plan, filming.Path3D]:
     """The clip's pictures, and how they were filmed. A path along which there is nothing to be seen is not taken."""
     for _ in range(BLANK_TRIES):
         kind, plan, path = choose(order, scene, layer, rng)
-        told = filming.in_words(scene, plan, path)
-        filming.stand_aside()
         beauty.render(folder, scene, plan, path, say)
-        if not beauty.shows_nothing(folder / beauty.FOLDER / job.frame_name(len(plan.frames) // 2)):
-            return kind, plan, path, told
         filming.show(scene, layer)
+        if not beauty.shows_nothing(folder / beauty.FOLDER / job.frame_name(len(plan.frames) // 2)):
+            return kind, plan, path
     raise Refusal(f"{_name(order)} renders pictures of one colour: give its scene light, or leave it out")
+
+
+def as_before(folder: Path, order: dict[str, Any], scene: Any, layer: Any) -> tuple[str, Plan, filming.Path3D]:
+    """The path of a clip that is there already: the scene's own camera at its frames, or what its camera.npz holds."""
+    with np.load(folder / "camera.npz", allow_pickle=False) as kept:
+        c2w, K, frames = kept["c2w"], kept["K"], kept["frames"].tolist()
+    kind, reach = order["again"]["move"], tuple(order["again"]["reach"])
+    if kind == OWN:
+        return kind, *own(order, scene, layer, frames)
+    scene.frame_set(frames[0])
+    camera = new_camera(scene, clip_paths.Path(kind, c2w, K[:, 0, 0] / max(order["size"]) * clip_paths.FILM))
+    return kind, planned(order, scene, layer, camera.name, frames), filming.Path3D(c2w, K, [reach] * len(frames), {})
 
 
 # --- which camera -------------------------------------------------------------------------------------------------

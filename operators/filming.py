@@ -46,11 +46,18 @@ def film(folder: Path, order: dict[str, Any], say: Callable[..., None]) -> None:
     warnings = lacking.warnings(scene, order)
     path = read_cameras(scene, layer, plan)
     warnings += lacking.drivers()
+    found = film_path(folder, scene, layer, plan, path, order, say)
+    found["scene"]["warnings"] = warnings
+    job.write_json(folder / "state" / "captured.json", found)
+
+
+def film_path(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan, path: Path3D,
+              order: dict[str, Any], say: Callable[..., None]) -> dict[str, Any]:
+    """Everything that a job folder holds of a camera path; returns its `objects` and `scene`. Leaves a bare scene."""
     job.write_camera(folder, path.c2w, path.K, np.array(plan.frames))
     say(phase="passes", total=len(plan.frames))
-    told = in_words(scene, plan, path) | {"warnings": warnings}
-    objects = render(folder, scene, layer, plan, path, order, say)
-    job.write_json(folder / "state" / "captured.json", {"objects": objects, "scene": told})
+    told = in_words(scene, plan, path)
+    return {"objects": _render(folder, scene, layer, plan, path, order, say), "scene": told}
 
 
 def in_words(scene: bpy.types.Scene, plan: Plan, path: Path3D) -> dict[str, Any]:
@@ -125,9 +132,8 @@ def _excluded(parent: Any) -> Iterator[tuple[Any, bool]]:
 # --- rendering ----------------------------------------------------------------------------------------------------
 
 
-def render(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan, path: Path3D,
-           order: dict[str, Any], say: Callable[..., None]) -> list[dict[str, Any]]:
-    """Strips the scene down and writes every frame's passes; returns the objects that are seen, for job.json."""
+def _render(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan, path: Path3D,
+            order: dict[str, Any], say: Callable[..., None]) -> list[dict[str, Any]]:
     table = bare.number_objects()
     bare.strip_down(scene, layer)
     camera = bare.new_camera(scene)

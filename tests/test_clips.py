@@ -105,7 +105,7 @@ def test_the_facts_tell_the_light_that_was_rendered(clips):
     checked = 0
     for j in every(clips):
         passes, shown = job.passes(j), truth(j)[0] / 255
-        sun, done = j.scene["sun"], j.extra["clip"]["light"]["sun"]
+        sun, done = j.scene["sun"], j.extra["clip"]["light"]
         assert done["height"] == pytest.approx(math.degrees(math.asin(sun["direction"][2])), abs=0.1)
         base, up = np.asarray(passes["base"][0], float), np.asarray(passes["normal"][0], float)[..., 2]
         floor = (up > 0.99) & (np.ptp(base, axis=-1) < 8)
@@ -153,6 +153,19 @@ def test_a_finished_clip_stays_and_a_missing_one_comes_out_the_same(clips, files
     for name, values in job.passes(one).items():
         assert np.array_equal(values, job.passes(two)[name], equal_nan=True), name
     assert {p.name for p in again.iterdir()} == {p.name for p in clips.iterdir()}
+
+
+def test_passes_are_filmed_again_and_the_pictures_stay(clips, files, tmp_path):
+    """As after an update of Shotlock that captures more: every pass comes out the same, on every kind of path."""
+    again = shutil.copytree(clips, tmp_path / "again")
+    for folder in again.iterdir():
+        np.save(folder / "passes" / "gloss.npy", np.load(folder / "passes" / "gloss.npy") + 1)
+    assert make_clips.main([str(files("tiny")), "--out", str(again), *QUICK, "--passes-again"]) == 0
+    for one, two in zip(every(clips), every(again), strict=True):
+        assert one.id != two.id and one.prompt == two.prompt and one.extra == two.extra and one.scene == two.scene
+        assert np.array_equal(truth(one), truth(two))
+        for name, values in job.passes(one).items():
+            assert np.array_equal(values, job.passes(two)[name], equal_nan=True), (name, one.folder.name)
 
 
 def test_another_clip_under_the_same_name_is_refused(clips, files, capfd):

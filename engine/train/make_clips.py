@@ -130,17 +130,25 @@ def is_finished(out: Path, wanted: Order) -> bool:
 
 
 def make(wanted: Order, out: Path, program: Path, threads: int, hear: Callable[[dict[str, Any]], None]) -> Path:
-    """The clip's folder, with its name only when it is whole. Raises BlenderFailed."""
-    part = out / f".{wanted.name}.part"
+    """The clip's folder, with its name only when it is whole. Raises BlenderFailed.
+
+    Where the clip is there already its pictures are kept, and its passes filmed again.
+    """
+    part, whole = out / f".{wanted.name}.part", out / wanted.name
     shutil.rmtree(part, ignore_errors=True)
     try:
         request = {**wanted.as_json(), "file": str(wanted.file), "threads": threads, "addons": []}
+        if whole.exists():
+            shutil.copytree(whole / "truth", part / "truth")
+            shutil.copy(whole / "camera.npz", part)
+            request["again"] = {k: v for k, v in job.read(whole).extra["clip"].items() if k != "order"}
         job.write_json(part / "state" / "clip.json", request)
         line = blender.command(program, blender.SCRIPT, ["clip_maker", str(part)], wanted.file, wanted.settings.trusted)
         blender.run(program, line, hear)
         describe(part, wanted)
         shutil.rmtree(part / "state")
-        return part.rename(out / wanted.name)
+        shutil.rmtree(whole, ignore_errors=True)
+        return part.rename(whole)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -207,9 +215,12 @@ class Meter:
         return f", {seconds / 60:.0f} min left"
 
 
-def make_all(wanted: Sequence[Order], out: Path, program: Path, threads: int) -> list[str]:
-    """Makes what is missing; returns what failed, a sentence each. A file that fails twice in a row is left out."""
-    todo = [one for one in wanted if not is_finished(out, one)]
+def make_all(wanted: Sequence[Order], out: Path, program: Path, threads: int, again: bool = False) -> list[str]:
+    """Makes what is missing, or the passes of all that is there; returns what failed, a sentence each.
+
+    A file that fails twice in a row is left out.
+    """
+    todo = [one for one in wanted if is_finished(out, one) == again]
     meter, failed, in_a_row = Meter(len(todo), sum(one.cost for one in todo)), [], Counter[Path]()
     for number, one in enumerate(todo, 1):
         if in_a_row[one.file] >= GIVEN_UP:
@@ -284,6 +295,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--view", default="Standard", help="view transform of the pictures; 'scene' is each scene's own")
     p.add_argument("--same-light", action="store_true", help="keep suns, lamps and sky as they are")
     p.add_argument("--no-denoise", action="store_true")
+    p.add_argument("--passes-again", action="store_true", help="film the passes of the finished clips anew, and keep their pictures")
     p.add_argument("--trust", action="store_true", help="let the files' own Python run")
     p.add_argument("--blender", help="the program, or the Python of a bpy wheel")
     p.add_argument("--threads", type=int, default=0, help="of Cycles; 0 is all")
@@ -297,7 +309,7 @@ def main(argv: list[str]) -> int:
         program, wanted = blender.find(a.blender), orders(blends(a.files), a.count, settings(a))
         a.out.mkdir(parents=True, exist_ok=True)
         with job.hold(a.out):
-            failed = make_all(wanted, a.out, program, a.threads)
+            failed = make_all(wanted, a.out, program, a.threads, a.passes_again)
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped; the same command goes on\n")
         return STOPPED
