@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 HANDED_ON = {    # these read their own arguments
-    "measure": ".measure", "bench": ".bench", "train": ".train.loop", "evaluate": ".train.evaluate",
+    "measure": ".measure", "bench": ".bench", "train": ".train.command", "evaluate": ".train.evaluate",
     "train clips": ".train.make_clips",
 }
 

@@ -28,7 +28,7 @@ from .enlarge import enlarge
 from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
 from .models import shading, text
-from .models.lite import Lite, LiteConfig
+from .models.lite import Lite, LiteConfig, Sample
 from .prompt import words
 from .shot import Shadows, Shot, azimuth, lamps, maps, open_shot, own_light, rays, shadows, sun_facts, thinned
 from .state import State
@@ -221,15 +221,18 @@ def look_back(run: Run, into: Tensor, frames: list[int], known: list[tuple[int, 
 
 
 def predict(run: Run, x: Tensor, cond: Tensor, t: float, prompt: Prompt) -> Tensor:
-    """The clean picture x0 (1, f, 3, H, W) as the model sees it at time t, guided away from the negative prompt."""
-    guidance = run.shot.job.guidance
-    time_ = torch.tensor([t], dtype=torch.float32)
+    """The clean picture x0 (f, 3, H, W) as the model sees it at time t, guided away from the negative prompt."""
+    x0 = predicted(run, x, cond, t, prompt, prompt.tokens)
+    if run.shot.job.guidance == 1:
+        return x0
+    return sampler.guide(x0, predicted(run, x, cond, t, prompt, prompt.avoided), run.shot.job.guidance)
+
+
+def predicted(run: Run, x: Tensor, cond: Tensor, t: float, prompt: Prompt, said: tuple[Tensor, Tensor]) -> Tensor:
+    tokens, pooled = said
+    clip = Sample(x, cond, torch.tensor(t, dtype=torch.float32), tokens[0], pooled[0], prompt.look, prompt.azimuth)
     with torch.autocast(run.at.device, run.at.dtype, enabled=run.at.dtype != torch.float32):
-        x0 = run.model(x, cond[None], time_, prompt.tokens, prompt.look, prompt.azimuth, tick=run.tick)["x0"]
-        if guidance == 1:
-            return x0
-        other = run.model(x, cond[None], time_, prompt.avoided, prompt.look, prompt.azimuth, tick=run.tick)["x0"]
-    return sampler.guide(x0, other, guidance)
+        return run.model([clip], run.tick)[0]["x0"]
 
 
 def denoise(
@@ -239,7 +242,7 @@ def denoise(
     steps = run.shot.job.steps
     times = schedule.times(steps, schedule.size_shift(*cond.shape[-2:]))
     kept = run.state.sampled(name, steps)
-    begin_at, x = (kept[0], torch.from_numpy(kept[1])[None]) if kept else (0, noise[None])
+    begin_at, x = (kept[0], torch.from_numpy(kept[1])) if kept else (0, noise)
     began = time.monotonic()
     for i in range(begin_at, steps):
         pace = (time.monotonic() - began) / max(1, i - begin_at)
@@ -250,11 +253,11 @@ def denoise(
             pace * (all_steps - done_steps - i) if all_steps and i > begin_at else None,
         )
         x0 = predict(run, x, cond, times[i], prompt)
-        preview(run, x0[0, x0.shape[1] // 2])
+        preview(run, x0[len(x0) // 2])
         x = sampler.step(x, x0, times[i], times[i + 1])
         if i + 1 < steps:
-            run.state.keep(f"{name}_step_{i + 1}", x[0].numpy(), replaces=f"{name}_step_{i}" if i else None)
-    return x[0]
+            run.state.keep(f"{name}_step_{i + 1}", x.numpy(), replaces=f"{name}_step_{i}" if i else None)
+    return x
 
 
 def to_bytes(picture: Tensor) -> np.ndarray:

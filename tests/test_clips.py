@@ -2,8 +2,8 @@
 
 Everything here runs in the background Blender that the engine finds (SHOTLOCK_BLENDERS, or setup's wheels)."""
 
+import dataclasses
 import importlib.util
-import json
 import math
 import os
 import shutil
@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 import torch
 
-from engine import job
+from engine import job, shot
 from engine.geometry import cameras
+from engine.models import shading
 from engine.models.lite import LiteConfig
 from engine.prompt import captioner, words
-from engine.train import blender, blender_clips, loop, make_clips, run_state
-from engine.train.data import Data
+from engine.train import blender, blender_clips, command, data, lite, loop, make_clips, run_state
 from engine.weights import store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -331,11 +331,17 @@ def test_a_caption_says_what_the_facts_say_and_no_hour():
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(loop, "STAGES", [(0.0, [(1, 32, 48), (5, 16, 32)])])
+    monkeypatch.setattr(lite, "STAGES", [(0.0, data.Sizes((1, 5), 16 * 32, 32 * 48))])
     monkeypatch.setattr(loop, "FIRST_POOL", 2)
-    monkeypatch.setattr(loop, "sheet", lambda model, path: 0.0)
+    monkeypatch.setattr(lite, "sheet", lambda model, path: 0.0)
     monkeypatch.setattr(loop, "LOG_EVERY", 2)
-    return loop.Recipe(most_steps=4, words_first=0.0, threads=1, warm_up=1, clips_share=0.5)
+    monkeypatch.setattr(data, "PACK", 4000)
+    monkeypatch.setattr(blender_clips, "PACK", 4000)
+    return loop.Recipe(most_steps=4, words_first=0.0, threads=1, warm_up=1)
+
+
+def learn(clips, share):
+    return lite.Learn(TINY, blender_clips.BlenderClips([clips], share))
 
 
 def test_a_clip_is_read_by_the_engines_own_code(clips):
@@ -345,60 +351,81 @@ def test_a_clip_is_read_by_the_engines_own_code(clips):
         assert clip.picture.shape == (count, 3, j.size[1], j.size[0]) and clip.picture.abs().max() <= 1
         assert clip.maps.isfinite().all() and clip.maps.dtype == torch.float16
         assert "left" not in clip.caption and "right" not in clip.caption and filmed.own_light
-        item = Data(0).item(clip)
-        assert item["maps"].dtype == torch.float32 and item["noise"].isfinite().all()
+        item = data.Data(0).item(clip)
+        assert item.maps.dtype == torch.float32 and item.noise.isfinite().all()
 
 
 def test_the_scenes_own_light_shades(clips):
-    """Sun and height in the look are those of job.json, whatever the network says."""
-    from engine import shot as shots
-
-    found = blender_clips.BlenderClips([clips], 1.0)
-    batch = found.batch(Data(1))
-    raw = torch.randn(len(batch.filmed), blender_clips.shading.LOOK_WIDTH)
-    look = blender_clips.look_of(raw, batch)
-    for i, filmed in enumerate(batch.filmed):
-        assert look["height"][i].item() == pytest.approx(shots.sun_facts(filmed.shot)[1], abs=1e-5)
+    """Sun and height in the look are those of job.json, whatever the network says; nothing is laid on or drawn."""
+    for item, filmed in blender_clips.BlenderClips([clips], 1.0).pack(data.Data(1)):
+        look = blender_clips.look_of(torch.randn(1, shading.LOOK_WIDTH), filmed, item)
+        assert look["height"].item() == pytest.approx(shot.sun_facts(filmed.shot)[1], abs=1e-5)
         facts = filmed.shot.job.scene["sun"]
-        direct = [c * facts["strength"] * shots.FILM_GAIN / math.pi for c in facts["colour"]]
-        assert look["sun"][i].flatten().tolist() == pytest.approx(direct, rel=1e-4)
-    assert not look["paint"].any() and not look["pencil"].any()
+        direct = [c * facts["strength"] * shot.FILM_GAIN / math.pi for c in facts["colour"]]
+        assert look["sun"].flatten().tolist() == pytest.approx(direct, rel=1e-4)
+        assert not look["paint"].any() and not look["pencil"].any()
 
 
-def test_two_steps_on_clips_lower_nothing_to_nan(clips, tmp_path, quick):
-    import dataclasses
+def test_a_mirrored_clip_has_a_mirrored_world(clips, monkeypatch):
+    """Whatever of the light is a picture of all directions turns with the pictures."""
+    world = torch.arange(12.0).view(1, 3, 1, 4)
+    monkeypatch.setattr(blender_clips, "own_light", lambda shot, look: {"world": world})
+    seen = set()
+    for seed in range(6):
+        for item, filmed in blender_clips.BlenderClips([clips], 1.0).pack(data.Data(seed)):
+            mirrored = not torch.equal(item.picture, filmed.clip.picture)
+            turned = blender_clips.look_of(torch.zeros(1, shading.LOOK_WIDTH), filmed, item)["world"]
+            assert torch.equal(turned, world.flip(-1) if mirrored else world)
+            seen.add(mirrored)
+    assert seen == {True, False}
 
-    found = loop.train(tmp_path, dataclasses.replace(quick, clips_share=1.0, most_steps=2), TINY, clips=[clips])
-    assert math.isfinite(found["filmed"]) and found["filmed"] > 0 and "shaded" not in found
+
+def test_two_steps_on_clips_alone(clips, tmp_path, quick):
+    found = loop.train(tmp_path, dataclasses.replace(quick, most_steps=2), learn(clips, 1.0))
+    assert math.isfinite(found["shaded"]) and found["shaded"] > 0 and found["look"] == found["pane"] == 0
     assert all(value.isfinite().all() for value in store.load(tmp_path, "lite").values())
 
 
+def test_the_picture_teaches(clips):
+    """A few steps on one clip bring its picture nearer."""
+    torch.manual_seed(0)
+    model, stream = lite.Lite(TINY), data.Data(0, data.Drops(0, 0, 0))
+    lite.centre(model)
+    filmed = blender_clips.read(every(clips)[0].folder)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(30):
+        found = lite.filmed_losses(model, stream, [(stream.item(filmed.clip), filmed)])
+        optimiser.zero_grad()
+        torch.stack(list(found.values())).sum().backward()
+        optimiser.step()
+        losses.append(found["whole"].item())
+    assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
+
+
 def test_a_run_with_clips_that_was_cut_off_ends_as_one_that_was_not(clips, tmp_path, quick):
-    loop.train(tmp_path / "whole", quick, TINY, clips=[clips])
-    loop.train(tmp_path / "cut", quick, TINY, limit_steps=2, clips=[clips])
-    loop.train(tmp_path / "cut", quick, TINY, clips=[clips])
+    loop.train(tmp_path / "whole", quick, learn(clips, 0.5))
+    loop.train(tmp_path / "cut", quick, learn(clips, 0.5), limit_steps=2)
+    loop.train(tmp_path / "cut", quick, learn(clips, 0.5))
     one, two = (run_state.load(tmp_path / name) for name in ("whole", "cut"))
-    assert one.facts["step"] == two.facts["step"] == 4 and one.facts["clips"] == two.facts["clips"]
+    assert one.facts["step"] == two.facts["step"] == 4 and one.facts["data"] == two.facts["data"]
     for group, members in one.groups.items():
         for name, value in members.items():
             assert torch.equal(value, two.groups[group][name]), f"{group} {name}"
-    log = (tmp_path / "whole" / "log.csv").read_text()
-    assert "filmed" in log
 
 
 def test_other_clips_than_before_are_told(clips, tmp_path, quick, capsys):
-    loop.train(tmp_path / "run", quick, TINY, limit_steps=1, clips=[clips])
-    fewer = tmp_path / "fewer"
-    shutil.copytree(clips / "tiny-0001", fewer / "tiny-0001")
-    loop.train(tmp_path / "run", quick, TINY, limit_steps=1, clips=[fewer])
-    assert "not those" in capsys.readouterr().out
+    loop.train(tmp_path / "run", quick, learn(clips, 0.5), limit_steps=1)
+    assert "other clips" not in capsys.readouterr().out
+    shutil.copytree(clips / "tiny-0001", tmp_path / "fewer" / "tiny-0001")
+    loop.train(tmp_path / "run", quick, learn(tmp_path / "fewer", 0.5), limit_steps=1)
+    assert "other clips" in capsys.readouterr().out
 
 
-def test_what_is_no_clip_is_refused(clips, tmp_path):
-    with pytest.raises(job.BadJob, match="no clip lies in"):
-        blender_clips.BlenderClips([tmp_path], 0.5)
+def test_what_is_no_clip_is_refused(clips, tmp_path, capsys):
+    assert command.main([str(tmp_path / "run"), "--clips", str(tmp_path)]) == 2
+    assert "no clip lies in" in capsys.readouterr().err
     broken = shutil.copytree(clips / "tiny-0001", tmp_path / "some" / "tiny-0001")
     (broken / "truth" / "000001.png").unlink()
     with pytest.raises(job.BadJob, match="lacks truth/000001"):
         blender_clips.BlenderClips([tmp_path / "some"], 0.5)
-    assert json.loads((broken / "job.json").read_text())["clip"]["order"]["file"] == "tiny.blend"

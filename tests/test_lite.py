@@ -7,7 +7,7 @@ import torch
 from engine import conditions
 from engine.diffusion import sampler, schedule
 from engine.models import shading, text
-from engine.models.lite import Lite, LiteConfig
+from engine.models.lite import Lite, LiteConfig, Sample
 from engine.prompt import words
 from engine.train import captions, clips
 from engine.weights import machine, store
@@ -39,29 +39,40 @@ def test_any_size_and_length_goes_through(shape):
     rows = text.encode(["a village at night"])
     with torch.no_grad():
         raw, tokens, pooled, _ = model.look(rows, torch.zeros(1, conditions.STATISTICS))
-        x, maps = torch.randn(1, frames, 3, height, width), torch.zeros(1, frames, conditions.WIDTH, height, width)
-        out = model(
-            x,
-            maps,
-            torch.ones(1),
-            (tokens, pooled),
-            shading.with_sky(shading.unpack(raw), torch.ones(1)),
-            torch.zeros(1, 1, 1, 1, 1),
-        )
-    assert out["x0"].shape == x.shape and out["x0"].isfinite().all()
+        look = shading.with_sky(shading.unpack(raw), torch.ones(1))
+        out = model([clip_of(shape, tokens[0], pooled[0], look)])[0]
+    assert out["x0"].shape == (frames, 3, height, width) and out["x0"].isfinite().all()
+
+
+def clip_of(shape: tuple[int, int, int], tokens, pooled, look, t: float = 1.0) -> Sample:
+    frames, height, width = shape
+    x, maps = torch.randn(frames, 3, height, width), torch.randn(frames, conditions.WIDTH, height, width)
+    return Sample(x, maps, torch.tensor(t), tokens, pooled, look, torch.zeros(1, 1, 1, 1, 1))
+
+
+def test_a_clip_is_the_same_alone_and_in_a_pack_of_other_shapes():
+    """Clips of a pack do not see each other."""
+    torch.manual_seed(1)
+    model = Lite(LiteConfig(width=32, layers=2, heads=2, stem=8)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # what starts at zero would hide a difference
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        rows = text.encode(["dusk", "a red brick house", ""])
+        raw, tokens, pooled, _ = model.look(rows, torch.zeros(3, conditions.STATISTICS))
+        shapes = [(5, 32, 48), (1, 64, 32), (9, 16, 16)]
+        looks = [shading.with_sky(shading.unpack(raw[i : i + 1]), torch.ones(1)) for i in range(3)]
+        clips = [clip_of(shapes[i], tokens[i], pooled[i], looks[i], 0.3 * (i + 1)) for i in range(3)]
+        packed = model(clips)
+        for clip, together in zip(clips, packed, strict=True):
+            alone = model([clip])[0]["x0"]
+            assert torch.allclose(alone, together["x0"], atol=1e-5)
+            assert not torch.allclose(alone, together["x0"] + 1e-3, atol=1e-5)
 
 
 def test_a_length_it_does_not_take_is_refused_in_words():
     model = Lite(LiteConfig(width=32, layers=1, heads=2, stem=8))
     with pytest.raises(ValueError, match="4 frames of 80x48: lite takes 4n"):
-        model(
-            torch.zeros(1, 4, 3, 48, 80),
-            torch.zeros(1, 4, conditions.WIDTH, 48, 80),
-            torch.ones(1),
-            (None, None),
-            {},
-            torch.zeros(1),
-        )
+        model([clip_of((4, 48, 80), torch.zeros(0, 32), torch.zeros(32), {})])
 
 
 def test_a_look_survives_the_way_to_raw_numbers_and_back():

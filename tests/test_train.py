@@ -2,8 +2,13 @@
 
 import csv
 import dataclasses
+import json
 import math
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +17,11 @@ import torch
 from engine.geometry import cameras
 from engine.geometry.reproject import View, reproject
 from engine.models.lite import LiteConfig
-from engine.train import captions, clips, loop, run_state, scenes
-from engine.train.data import Data, mirrored
+from engine.train import captions, clips, data, lite, loop, run_state, scenes, team
+from engine.train.data import Sizes, mirrored
 from engine.weights import store
 
+ROOT = Path(__file__).resolve().parent.parent
 TINY = LiteConfig(width=32, layers=1, heads=2, stem=8, detail=4, head=8)
 
 
@@ -84,34 +90,44 @@ def test_mirroring_keeps_every_fact_true():
     assert torch.allclose(shaded(item["maps"], item["azimuth"], item["cloud_seed"]), plain.flip(-1), atol=1e-4)
 
 
+TASK = lite.Learn(TINY)
+SMALL = [(0.0, Sizes((1, 5), 16 * 32, 32 * 48))]
+
+
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(loop, "STAGES", [(0.0, [(1, 32, 48), (5, 16, 32)])])
+    monkeypatch.setattr(lite, "STAGES", SMALL)
     monkeypatch.setattr(loop, "FIRST_POOL", 2)
-    monkeypatch.setattr(loop, "sheet", lambda model, path: 0.0)
+    monkeypatch.setattr(lite, "sheet", lambda model, path: 0.0)
     monkeypatch.setattr(loop, "LOG_EVERY", 2)
+    monkeypatch.setattr(data, "PACK", 4000)
     return loop.Recipe(most_steps=4, words_first=0.25, threads=1, warm_up=1)
 
 
 def test_a_run_writes_weights_and_a_log(tmp_path, quick):
-    loop.train(tmp_path, quick, TINY)
+    loop.train(tmp_path, quick, TASK)
     assert store.config(tmp_path, "lite")["trained"]["steps"] == 4
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert rows and float(rows[-1]["briefs"]) > 0
 
 
-def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, quick):
-    """Weights, average, moments, random numbers and clips: two steps and two more are four steps, to the bit."""
-    whole = loop.train(tmp_path / "whole", quick, TINY)
-    loop.train(tmp_path / "cut", quick, TINY, limit_steps=2)
-    half = store.load(tmp_path / "cut", "lite")
-    loop.train(tmp_path / "cut", quick, TINY)
-    one, two = (run_state.load(tmp_path / name) for name in ("whole", "cut"))
+def same_run(one, two):
     assert one is not None and two is not None
     assert one.facts["step"] == two.facts["step"] == 4 and one.facts["data"] == two.facts["data"]
     for group, members in one.groups.items():
         for name, value in members.items():
             assert torch.equal(value, two.groups[group][name]), f"{group} {name}"
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, quick, streams):
+    """Weights, average, moments, random numbers and clips: two steps and two more are four steps, to the bit."""
+    quick = dataclasses.replace(quick, streams=streams)
+    whole = loop.train(tmp_path / "whole", quick, TASK)
+    loop.train(tmp_path / "cut", quick, TASK, limit_steps=2)
+    half = store.load(tmp_path / "cut", "lite")
+    loop.train(tmp_path / "cut", quick, TASK)
+    same_run(*(run_state.load(tmp_path / name) for name in ("whole", "cut")))
     end = store.load(tmp_path / "cut", "lite")
     assert any(not torch.equal(end[key], half[key]) for key in end)
     assert all(torch.equal(end[key], value) for key, value in store.load(tmp_path / "whole", "lite").items())
@@ -120,27 +136,27 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, quick):
 
 def test_a_run_that_was_killed_while_it_saved_goes_on_one_save_back(tmp_path, quick):
     """New weights beside the state before them: nothing but the last stretch is lost."""
-    loop.train(tmp_path, quick, TINY, limit_steps=2)
+    loop.train(tmp_path, quick, TASK, limit_steps=2)
     before = (tmp_path / run_state.NAME).read_bytes()
-    loop.train(tmp_path, quick, TINY, limit_steps=1)
+    loop.train(tmp_path, quick, TASK, limit_steps=1)
     (tmp_path / run_state.NAME).write_bytes(before)
-    assert loop.begin(tmp_path, quick, TINY).step == 2
+    assert loop.begin(tmp_path, quick, TASK).step == 2
 
 
 def test_a_finished_run_is_left_alone(tmp_path, quick):
-    loop.train(tmp_path, quick, TINY)
+    loop.train(tmp_path, quick, TASK)
     before = (tmp_path / run_state.NAME).read_bytes()
-    assert loop.train(tmp_path, quick, TINY) == {}
+    assert loop.train(tmp_path, quick, TASK) == {}
     assert (tmp_path / run_state.NAME).read_bytes() == before
 
 
 @pytest.mark.parametrize("broken", [None, b"", b"not a state"])
 def test_a_run_goes_on_from_weights_alone(tmp_path, quick, broken):
-    loop.train(tmp_path, quick, TINY)
+    loop.train(tmp_path, quick, TASK)
     weights = store.load(tmp_path, "lite")
     state = tmp_path / run_state.NAME
     state.unlink() if broken is None else state.write_bytes(broken)
-    run = loop.begin(tmp_path, quick, TINY)
+    run = loop.begin(tmp_path, quick, TASK)
     assert run.step == 0
     for key, value in run.model.state_dict().items():
         assert torch.equal(value, weights[key])
@@ -148,9 +164,71 @@ def test_a_run_goes_on_from_weights_alone(tmp_path, quick, broken):
 
 def test_a_state_of_other_weights_is_not_mixed_with_these(tmp_path, quick):
     for name, seed in (("one", 1), ("two", 2)):
-        loop.train(tmp_path / name, dataclasses.replace(quick, seed=seed), TINY)
+        loop.train(tmp_path / name, dataclasses.replace(quick, seed=seed), TASK)
     shutil.copy(tmp_path / "one" / run_state.NAME, tmp_path / "two")
-    assert loop.begin(tmp_path / "two", quick, TINY).step == 0
+    assert loop.begin(tmp_path / "two", quick, TASK).step == 0
+
+
+TEAM = """
+import dataclasses, json, sys
+from pathlib import Path
+from engine.models.lite import LiteConfig
+from engine.train import data, lite, loop, team
+from engine.train.data import Sizes
+lite.STAGES, loop.FIRST_POOL, data.PACK = [(0.0, Sizes((1, 5), 16 * 32, 32 * 48))], 2, 4000
+lite.sheet = lambda model, path: 0.0
+config = LiteConfig(width=32, layers=2, heads=2, stem=8, detail=4, head=8)
+recipe = loop.Recipe(most_steps=4, words_first=0.25, threads=1, warm_up=1, streams=2)
+own = team.join("cpu")
+losses = loop.train(Path(sys.argv[1]), recipe, lite.Learn(config), limit_steps=int(sys.argv[2]), team=own)
+if own.leads:
+    Path(sys.argv[3]).write_text(json.dumps(losses))
+team.leave()
+"""
+
+
+def team_run(folder, processes, steps=99):
+    """A run of two streams in as many processes as are asked for -> its last losses."""
+    script, out = folder.parent / "team.py", folder.parent / f"{folder.name}.json"
+    script.write_text(TEAM)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    ran = subprocess.run(
+        [*launch, str(script), str(folder), str(steps), str(out)], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return json.loads(out.read_text())
+
+
+def test_two_processes_learn_what_one_learns(tmp_path):
+    """FSDP2 over gloo: the same losses and weights, and a run that two began one can end."""
+    alone, together = team_run(tmp_path / "one", 1), team_run(tmp_path / "two", 2)
+    assert alone.keys() == together.keys()
+    for name, value in alone.items():
+        assert together[name] == pytest.approx(value, rel=2e-4, abs=1e-6), name
+    team_run(tmp_path / "begun", 2, steps=2)
+    team_run(tmp_path / "begun", 1)
+    ends = [run_state.load(tmp_path / name) for name in ("one", "two", "begun")]
+    for end in ends[1:]:
+        assert end.facts["data"] == ends[0].facts["data"] and end.facts["step"] == 4
+        for name, value in ends[0].groups["raw"].items():
+            assert torch.allclose(end.groups["raw"][name], value, atol=2e-4), name
+
+
+def test_streams_that_cannot_be_shared_are_refused():
+    with pytest.raises(ValueError, match="3 streams for 2 processes"):
+        team.Team(0, 2).streams(3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clips_are_drawn_at_sizes_of_every_shape(seed):
+    rng = np.random.default_rng(seed)
+    drawn = [Sizes((1, 5, 9), 64 * 96, 144 * 256).draw(rng) for _ in range(200)]
+    assert all(h % 16 == 0 and w % 16 == 0 and min(h, w) >= 16 for _, h, w in drawn)
+    assert len({(h, w) for _, h, w in drawn}) > 20
+    assert any(h > 1.5 * w for _, h, w in drawn) and any(w > 1.9 * h for _, h, w in drawn)
+    assert max(f * h * w for f, h, w in drawn) < 2 * data.PACK
+    assert {f for f, _, _ in drawn} == {1, 5, 9}
 
 
 def test_a_keyframe_follows_what_moves():
@@ -171,8 +249,14 @@ def test_a_keyframe_follows_what_moves():
 
 def test_the_look_learns_words():
     torch.manual_seed(0)
-    data = Data(0)
-    model = loop.Lite(TINY)
+    own = data.Data(0)
+    model = lite.Lite(TINY)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    losses = [loop._look_step(model, data, optimiser)["briefs"] for _ in range(60)]
+    losses = []
+    for _ in range(60):
+        loss = lite.briefs_loss(model, own, 256)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])

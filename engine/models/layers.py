@@ -1,11 +1,14 @@
 """Layers that the model families share: time embedding, 3D rotary positions, the transformer block, the residual block.
 
-Shapes: B batch, L tokens, D width, N heads, C channels, H W pixels. Knows nothing of what the tokens mean.
+Clips of any size are packed: their tokens stand one after the other in one sequence, and each clip attends to itself.
+Shapes: P clips of a pack, L tokens of all of them, D width, N heads, C channels, H W pixels. Knows nothing of what the
+tokens mean.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -40,9 +43,16 @@ def rope_tables(grid: tuple[int, int, int], head_width: int, prefix: int, base: 
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turns pairs of channels of (B, N, L, D) by the tables (L, D / 2)."""
+    """Turns pairs of channels of (..., L, D) by the tables (L, D / 2)."""
     a, b = x[..., 0::2], x[..., 1::2]
     return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
+
+
+def per_token(values: Tensor, parts: list[int]) -> Tensor:
+    """(P, ...), one row a clip -> (L, ...), one a token; one clip's row is not copied."""
+    if len(parts) == 1:
+        return values.expand(parts[0], *values.shape[1:])
+    return values.repeat_interleave(torch.tensor(parts, device=values.device), 0)
 
 
 class Block(nn.Module):
@@ -64,21 +74,44 @@ class Block(nn.Module):
             self.shift_scale_gate[2] *= 0.1
             self.shift_scale_gate[5] *= 0.1
 
-    def attention(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        q, k, v = rearrange(self.qkv(x), "b l (three n d) -> three b n l d", three=3, n=self.heads)
+    def attention(self, x: Tensor, cos: Tensor, sin: Tensor, parts: list[int]) -> Tensor:
+        q, k, v = rearrange(self.qkv(x), "l (three n d) -> three n l d", three=3, n=self.heads)
         q, k = (
             rotate(self.norm_q(q.float()), cos, sin),
             rotate(self.norm_k(k.float()), cos, sin),
         )  # norms and angles in float32
-        y = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)
-        return self.out(rearrange(y, "b n l d -> b l (n d)"))
+        clips = zip(q.to(v.dtype).split(parts, 1), k.to(v.dtype).split(parts, 1), v.split(parts, 1), strict=True)
+        y = torch.cat([F.scaled_dot_product_attention(*(part[None] for part in clip))[0] for clip in clips], 1)
+        return self.out(rearrange(y, "n l d -> l (n d)"))
 
-    def forward(self, x: Tensor, modulation: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """x (B, L, D), modulation (B, 6, D) -> (B, L, D)."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.shift_scale_gate)[:, :, None].unbind(1)
-        x = x + gate1 * self.attention(self.norm_attention(x) * (1 + scale1) + shift1, cos, sin)
+    def forward(self, x: Tensor, modulation: Tensor, cos: Tensor, sin: Tensor, parts: list[int]) -> Tensor:
+        """x (L, D), modulation (P, 6, D), tables (L, D / 2N), parts: P numbers of tokens -> (L, D)."""
+        own = per_token(modulation + self.shift_scale_gate, parts)
+        shift1, scale1, gate1, shift2, scale2, gate2 = own.unbind(1)
+        x = x + gate1 * self.attention(self.norm_attention(x) * (1 + scale1) + shift1, cos, sin, parts)
         hidden = F.gelu(self.up(self.norm_mlp(x) * (1 + scale2) + shift2), approximate="tanh")
         return x + gate2 * self.down(hidden)
+
+
+def spacetime(
+    blocks: nn.ModuleList, clips: list[Tensor], grids: list[tuple[int, int, int]], modulation: Tensor,
+    tick: Callable[[], None],
+) -> list[Tensor]:  # fmt: skip
+    """The blocks over a pack of clips (L_i, D), each of which ends in the tokens of its T x H x W grid -> the same.
+
+    What stands before the grid's tokens (text) has no place and is not rotated. modulation (P, 6, D).
+    """
+    parts = [len(clip) for clip in clips]
+    first = blocks[0]
+    assert isinstance(first, Block)
+    head_width = clips[0].shape[1] // first.heads
+    tables = [rope_tables(grid, head_width, n - math.prod(grid)) for grid, n in zip(grids, parts, strict=True)]
+    cos, sin = (torch.cat(side).to(clips[0].device) for side in zip(*tables, strict=True))
+    x = torch.cat(clips)
+    for block in blocks:
+        x = block(x, modulation, cos, sin, parts)
+        tick()
+    return list(x.split(parts))
 
 
 class Residual(nn.Module):

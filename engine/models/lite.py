@@ -4,7 +4,8 @@
 
 `look` (some thirty numbers a clip) is read off the prompt and the scene's statistics once a shot, so that it cannot
 drift; the transformer paints what is local: base colour where the scene has none, clouds, snow's edge, lit panes, the
-residual. Shapes stand in the trailing comments: B batch, F frames = 4n + 1, T = n + 1 latent frames, H W pixels.
+residual. Clips of different size, shape and length go through it as one pack, each at its own. Shapes stand in the
+trailing comments: P clips, F frames = 4n + 1, T = n + 1 latent frames, H W pixels, S text tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from .. import conditions
 from ..conditions import SLICE
 from . import shading
-from .layers import Block, Residual, rope_tables, time_embedding
+from .layers import Block, Residual, spacetime, time_embedding
 from .text import TextEncoder
 
 
@@ -39,6 +40,7 @@ class LiteConfig:
 
 
 PATCH_TIME, PATCH_SPACE, STEM = 4, 16, 4  # frames of a latent frame; pixels of a token; pixels of the stem
+SIDE = PATCH_SPACE // STEM
 FULL_SIZE_CHUNK = 2  # frames that pass the full-size layers together: bounds memory and the time to cancel
 CLEAN = (
     "sky",
@@ -53,6 +55,20 @@ CLEAN = (
 
 def _nothing() -> None:
     return None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip of a pack, as the model is given it."""
+
+    x: Tensor  # (F, 3, H, W) noisy
+    maps: Tensor  # (F, C, H, W) conditions
+    t: Tensor  # () in [0, 1]
+    tokens: Tensor  # (S, D) text
+    pooled: Tensor  # (D,)
+    look: shading.Look  # from `shading.unpack`: name -> (1, 1, size, 1, 1)
+    azimuth: Tensor  # (1, 1, 1, 1, 1)
+    frames: list[int] | None = None  # only these leave the full-size layers, with everything that made them
 
 
 class LookNet(nn.Module):
@@ -114,94 +130,89 @@ class Lite(nn.Module):
     def metadata(self) -> dict[str, object]:
         return asdict(self.config)
 
-    def trunk(
-        self, x: Tensor, maps: Tensor, time: Tensor, tokens: Tensor, tick: Callable[[], None]
-    ) -> tuple[Tensor, Tensor]:
-        """x (B, F, 3, H, W), maps (B, F, C, H, W) -> features before and after the transformer (B, F, E, H/4, W/4)."""
-        B, frames, _, H, W = x.shape
-        early = []
-        for i in range(0, frames, FULL_SIZE_CHUNK):
-            part = torch.cat([x[:, i : i + FULL_SIZE_CHUNK], maps[:, i : i + FULL_SIZE_CHUNK].to(x.dtype)], 2)
-            y = self.stem(part.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-            early.append(rearrange(self.stem_block(F.gelu(y), time), "(b f) e h w -> b f e h w", b=B))
+    def early(self, clip: Sample, time: Tensor, tick: Callable[[], None]) -> Tensor:
+        """A clip's features before the transformer, (F, E, H/4, W/4)."""
+        parts = []
+        for i in range(0, len(clip.x), FULL_SIZE_CHUNK):
+            at = slice(i, i + FULL_SIZE_CHUNK)
+            part = torch.cat([clip.x[at], clip.maps[at].to(clip.x.dtype)], 1)
+            y = self.stem(part.contiguous(memory_format=torch.channels_last))
+            parts.append(self.stem_block(F.gelu(y), time))
             tick()
-        q = torch.cat(early, 1)  # B F E H/4 W/4
-        side = PATCH_SPACE // STEM
-        lead = torch.cat(
-            [q[:, :1].expand(-1, PATCH_TIME - 1, -1, -1, -1), q], 1
-        )  # the first frame is its own latent frame
-        z = self.into(rearrange(lead, "b (t p) e (h i) (w j) -> b (t h w) (e p i j)", p=PATCH_TIME, i=side, j=side))
-        grid = (lead.shape[1] // PATCH_TIME, H // PATCH_SPACE, W // PATCH_SPACE)
-        cos, sin = (
-            table.to(x.device) for table in rope_tables(grid, self.config.width // self.config.heads, tokens.shape[1])
-        )
-        z = torch.cat([tokens.to(z.dtype), z], 1)  # B S+L D
-        modulation = rearrange(self.modulation(time), "b (six d) -> b six d", six=6)
-        for block in self.blocks:
-            z = block(z, modulation, cos, sin)
-            tick()
-        z = self.outof(self.norm(z[:, tokens.shape[1] :]))
-        z = rearrange(
-            z, "b (t h w) (e p i j) -> b (t p) e (h i) (w j)", t=grid[0], h=grid[1], p=PATCH_TIME, i=side, j=side
-        )
-        return q, z[:, PATCH_TIME - 1 :]
+        return torch.cat(parts)
 
-    def paint(
-        self, x: Tensor, maps: Tensor, quarter: Tensor, time: Tensor, look: shading.Look, azimuth: Tensor
-    ) -> dict[str, Tensor]:
-        """Full-size layers for some frames: (B, F, ...) in, everything that makes their picture out."""
-        B, frames = x.shape[:2]
-        y = self.quarter_block(quarter.flatten(0, 1).contiguous(memory_format=torch.channels_last), time)
+    def trunk(
+        self, clips: list[Sample], quarters: list[Tensor], time: Tensor, tick: Callable[[], None]
+    ) -> list[Tensor]:
+        """Features (F, E, H/4, W/4) of every clip, and what the transformer adds to them."""
+        tokens, grids = [], []
+        for clip, q in zip(clips, quarters, strict=True):
+            lead = torch.cat([q[:1].expand(PATCH_TIME - 1, -1, -1, -1), q])  # the first frame is its own latent frame
+            z = self.into(rearrange(lead, "(t p) e (h i) (w j) -> (t h w) (e p i j)", p=PATCH_TIME, i=SIDE, j=SIDE))
+            tokens.append(torch.cat([clip.tokens.to(z.dtype), z]))  # S+L D
+            grids.append((len(lead) // PATCH_TIME, q.shape[2] // SIDE, q.shape[3] // SIDE))
+        modulation = rearrange(self.modulation(time), "p (six d) -> p six d", six=6)
+        seen, out = spacetime(self.blocks, tokens, grids, modulation, tick), []
+        for clip, z, (t, h, w) in zip(clips, seen, grids, strict=True):
+            z = self.outof(self.norm(z[len(clip.tokens) :]))
+            z = rearrange(z, "(t h w) (e p i j) -> (t p) e (h i) (w j)", t=t, h=h, w=w, p=PATCH_TIME, i=SIDE, j=SIDE)
+            out.append(z[PATCH_TIME - 1 :])
+        return out
+
+    def paint(self, clip: Sample, quarter: Tensor, time: Tensor, at: list[int]) -> dict[str, Tensor]:
+        """Full-size layers for some frames of a clip: everything that makes their picture, (f, ..., H, W)."""
+        x, maps = clip.x[at], clip.maps[at].float()
+        y = self.quarter_block(quarter[at].contiguous(memory_format=torch.channels_last), time)
         # resize, then convolve: no lattice
         grow: dict[str, Any] = dict(scale_factor=STEM, mode="bilinear", align_corners=False)
-        smooth = rearrange(F.interpolate(self.fields(y).float(), **grow), "(b f) c h w -> b f c h w", b=B)
+        smooth = F.interpolate(self.fields(y).float(), **grow)
         detail = F.interpolate(F.gelu(self.detail(y)), **grow)
-        z = torch.cat([detail, x.flatten(0, 1).to(detail.dtype), maps.flatten(0, 1).to(detail.dtype)], 1)
-        scale, shift = self.head_time(time).repeat_interleave(frames, 0)[:, :, None, None].chunk(2, 1)
+        z = torch.cat([detail, x.to(detail.dtype), maps.to(detail.dtype)], 1)
+        scale, shift = self.head_time(time)[:, :, None, None].chunk(2, 1)
         z = F.gelu(self.head1(z.contiguous(memory_format=torch.channels_last)) * (1 + scale) + shift)
         z = z + F.gelu(self.head2(z))
         z = z + F.gelu(self.head3(z))
-        out = rearrange(self.head_out(z).float(), "(b f) c h w -> b f c h w", b=B)
-        clean = torch.cat([maps[:, :, SLICE[name]] for name in CLEAN], 2).flatten(0, 1).to(detail.dtype)
-        pane = rearrange(self.pane(clean).float(), "(b f) c h w -> b f c h w", b=B)
-        drift, cloud, base = smooth.split([1, 3, 3], 2)
+        out = self.head_out(z).float()
+        clean = torch.cat([maps[:, SLICE[name]] for name in CLEAN], 1).to(detail.dtype)
+        pane = self.pane(clean).float()
+        drift, cloud, base = smooth.split([1, 3, 3], 1)
         with torch.autocast(x.device.type, enabled=False):
-            guess = (base + out[:, :, 0:3]).sigmoid()
-            known = maps[:, :, SLICE["has_base"]].float()
-            colour = known * maps[:, :, SLICE["base"]].float() + (1 - known) * guess
-            sky_gain = 1.5 * torch.tanh((cloud + out[:, :, 6:9]) / 1.5)
-            shaded = shading.shade(
-                maps, colour, look, azimuth, {"drift": drift, "pane": pane.sigmoid(), "cloud": sky_gain}
-            )
-        return {"shaded": shaded, "residual": out[:, :, 3:6], "pane": pane, "base": guess}
+            guess = (base + out[:, 0:3]).sigmoid()
+            known = maps[:, SLICE["has_base"]]
+            colour = known * maps[:, SLICE["base"]] + (1 - known) * guess
+            sky_gain = 1.5 * torch.tanh((cloud + out[:, 6:9]) / 1.5)
+            fields = {"drift": drift[None], "pane": pane.sigmoid()[None], "cloud": sky_gain[None]}
+            shaded = shading.shade(maps[None], colour[None], clip.look, clip.azimuth, fields)[0]
+        return {"shaded": shaded, "residual": out[:, 3:6], "pane": pane, "base": guess}
 
-    def forward(
-        self, x: Tensor, maps: Tensor, t: Tensor, text: tuple[Tensor, Tensor], look: shading.Look, azimuth: Tensor,
-        frames: list[int] | None = None, tick: Callable[[], None] = _nothing,
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """One prediction of the clean picture.
+    def forward(self, clips: list[Sample], tick: Callable[[], None] = _nothing) -> list[dict[str, Tensor]]:
+        """One prediction of the clean pictures of a pack of clips, of any sizes."""
+        for clip in clips:
+            check(clip)
+        times = torch.stack([clip.t for clip in clips])
+        pooled = torch.stack([clip.pooled for clip in clips])
+        time = F.silu(self.time(time_embedding(times, 128)) + self.pooled(pooled))
+        own = time.split(1)
+        quarters = [self.early(clip, t, tick) for clip, t in zip(clips, own, strict=True)]
+        late = self.trunk(clips, quarters, time, tick)
+        return [self.finish(clip, q + z, t, tick) for clip, q, z, t in zip(clips, quarters, late, own, strict=True)]
 
-        x (B, F, 3, H, W) noisy, t (B,) in [0, 1], text = (tokens (B, S, D), pooled (B, D)), look from `shading.unpack`,
-        azimuth (B, 1, 1, 1, 1). `frames`: only these leave the full-size layers. F is 4n + 1, H and W multiples of 16.
-        """
-        count, H, W = x.shape[1], *x.shape[-2:]
-        if count % PATCH_TIME != 1 or H % PATCH_SPACE or W % PATCH_SPACE:
-            raise ValueError(
-                f"{count} frames of {W}x{H}: lite takes 4n+1 frames and sides that are multiples of 16; pad before"
-            )
-        tokens, pooled = text
-        time = F.silu(self.time(time_embedding(t, 128)) + self.pooled(pooled))
-        early, late = self.trunk(x, maps, time, tokens, tick)
-        quarter = early + late
-        chosen = list(range(count)) if frames is None else frames
+    def finish(self, clip: Sample, quarter: Tensor, time: Tensor, tick: Callable[[], None]) -> dict[str, Tensor]:
+        """The full-size layers, a few frames at a time."""
+        chosen = list(range(len(clip.x))) if clip.frames is None else clip.frames
         parts: list[dict[str, Tensor]] = []
         for i in range(0, len(chosen), FULL_SIZE_CHUNK):
-            at = chosen[i : i + FULL_SIZE_CHUNK]
-            parts.append(self.paint(x[:, at], maps[:, at].float(), quarter[:, at], time, look, azimuth))
-            if frames is None:  # sampling: only the picture is wanted, so the rest is let go
-                parts[-1] = {"x0": parts[-1]["shaded"] + parts[-1]["residual"]}
+            parts.append(self.paint(clip, quarter, time, chosen[i : i + FULL_SIZE_CHUNK]))
+            parts[-1]["x0"] = parts[-1]["shaded"] + parts[-1]["residual"]
+            if clip.frames is None:  # sampling: only the picture is wanted, so the rest is let go
+                parts[-1] = {"x0": parts[-1]["x0"]}
             tick()
-        joined = {name: torch.cat([p[name] for p in parts], 1) for name in parts[0]}
-        if "x0" not in joined:
-            joined["x0"] = joined["shaded"] + joined["residual"]
-        return joined
+        return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+
+
+def check(clip: Sample) -> None:
+    count, _, H, W = clip.x.shape
+    if count % PATCH_TIME != 1 or H % PATCH_SPACE or W % PATCH_SPACE:
+        raise ValueError(
+            f"{count} frames of {W}x{H}: lite takes 4n+1 frames and sides that are multiples of 16; pad before"
+        )

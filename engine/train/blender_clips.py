@@ -20,17 +20,16 @@ import torch
 from torch import Tensor
 
 from .. import conditions, job, windows
-from ..diffusion import schedule
 from ..geometry import anchors
 from ..models import shading, text
-from ..models.lite import Lite
 from ..prompt import words
 from ..shot import Shot, azimuth, lamps, maps, open_shot, own_light, rays, shadows, sun_facts
 from . import clips
-from .data import PIXELS, Batch, Data, Size, collate
+from .data import PACK, Data, Item, Size
 
 TRUTH = "truth"
 NO_SUN = 0.75  # radians above the horizon: where shadows fall from in a scene without a sun, whose light has no shadows
+OVERFULL = 1.25  # of PACK
 MOST_HELD = 4_000_000  # pixels of clips that stay in memory, about 160 bytes each
 SIDES = re.compile(r"\b(on the )?(left|right)\b")  # training mirrors its clips: a caption cannot say a side
 
@@ -42,12 +41,6 @@ class Filmed:
     clip: clips.Clip
     shot: Shot
     own_light: bool  # whether the scene's light is the picture's; else the caption tells it
-
-
-@dataclass
-class FilmedBatch:
-    batch: Batch
-    filmed: list[Filmed]
 
 
 # ---------------------------------------------------------------- reading
@@ -108,20 +101,20 @@ def _nothing() -> None:
     return None
 
 
-# ---------------------------------------------------------------- batches
+# ---------------------------------------------------------------- packs
 
 
 class BlenderClips:
-    """All clips of some folders; a batch holds clips of one size."""
+    """All clips of some folders; a few of them, of any size, make a pack."""
 
     def __init__(self, folders: Sequence[Path], share: float) -> None:
-        """share: of the training's steps, 0..1."""
+        """share: of the training's packs, 0..1."""
         self.share = share
         self.sizes = {folder: size_of(folder) for folder in find(folders)}
         self.held: dict[Path, Filmed] = {}
 
     def fingerprint(self) -> str:
-        """Which clips these are, wherever they lie: a run repeats only on the same ones."""
+        """Which clips these are, wherever they lie."""
         ids = [f"{folder.name} {job.read(folder).id}" for folder in self.sizes]
         return hashlib.sha256("\n".join(ids).encode()).hexdigest()
 
@@ -133,47 +126,27 @@ class BlenderClips:
             del self.held[next(iter(self.held))]
         return filmed
 
-    def batch(self, data: Data) -> FilmedBatch:
-        """Clips of the size of one drawn from all; noise, drops, keyframes and mirroring as for any clip."""
-        everyone = list(self.sizes)
-        size = self.sizes[everyone[data.rng.integers(len(everyone))]]
-        alike = [folder for folder in everyone if self.sizes[folder] == size]
-        count = max(2, min(16, round(PIXELS / math.prod(size))))
-        chosen = data.rng.choice(len(alike), count, replace=len(alike) < count)
-        filmed = [self.get(alike[i]) for i in chosen]
-        return FilmedBatch(collate([data.item(one.clip) for one in filmed]), filmed)
+    def pack(self, data: Data) -> list[tuple[Item, Filmed]]:
+        """Clips of about PACK pixels together; noise, drops, keyframes and mirroring as for any clip."""
+        everyone, chosen, pixels = list(self.sizes), [], 0
+        for i in data.rng.permutation(len(everyone)):
+            size = math.prod(self.sizes[everyone[i]])
+            if pixels and pixels + size > PACK * OVERFULL:
+                continue
+            chosen.append(self.get(everyone[i]))
+            pixels += size
+            if pixels >= PACK:
+                break
+        return [(data.item(filmed.clip), filmed) for filmed in chosen]
 
 
-# ---------------------------------------------------------------- losses
+def look_of(raw: Tensor, filmed: Filmed, item: Item) -> shading.Look:
+    """What the network says of a caption (1, LOOK_WIDTH), without material, dye or hand; the scene's own light over it.
 
-
-def look_of(raw: Tensor, batch: FilmedBatch) -> shading.Look:
-    """What the network says of the captions, without material, dye or hand; the scenes' own light over it."""
+    What of that light is a picture of all directions, +y in its middle, is mirrored with the clip.
+    """
     look = shading.unpack(shading.only_named(raw, ""))
-    each = [{name: value[i : i + 1] for name, value in look.items()} for i in range(len(raw))]
-    lit = [one | own_light(filmed.shot, one) if filmed.own_light else one for one, filmed in zip(each, batch.filmed, strict=True)]
-    joined = {name: torch.cat([one[name] for one in lit]) for name in look}
-    return shading.with_sky(joined, batch.batch.cloud_seed)
-
-
-def losses(model: Lite, filmed: FilmedBatch, t: Tensor, frames: list[int]) -> dict[str, Tensor]:
-    """One prediction's losses: the shaded picture, the whole one, a small residual, base colour where it was dropped."""
-    batch = filmed.batch
-    raw, tokens, pooled, _ = model.look(batch.rows, batch.statistics)
-    look = look_of(raw, filmed)
-    noisy = schedule.mix(batch.picture, batch.noise, t.view(-1, 1, 1, 1, 1))
-    with torch.autocast("cpu", torch.bfloat16):
-        out = model(noisy, batch.maps, t, (tokens, pooled), look, batch.azimuth, frames)
-    truth, weight = batch.picture[:, frames], 1 / t.clamp_min(0.5) ** 2
-    solid = 1 - batch.maps[:, frames, conditions.SLICE["sky"]]
-    dropped = (1 - batch.has_base).view(-1, 1, 1, 1, 1) * solid
-
-    def mean(error: Tensor) -> Tensor:
-        return (error.mean((1, 2, 3, 4)) * weight).mean()
-
-    return {
-        "filmed": mean((out["shaded"] - truth) ** 2),
-        "filmed_whole": mean((out["shaded"].detach() + out["residual"] - truth) ** 2),
-        "small": 0.03 * (out["residual"] ** 2 * solid).mean(),
-        "base": 0.3 * ((out["base"] - batch.base[:, frames]) ** 2 * dropped).sum() / (3 * solid.sum()).clamp_min(1),
-    }
+    lit = own_light(filmed.shot, look) if filmed.own_light else {}
+    around = [name for name, value in lit.items() if item.cloud_seed < 0 and value.shape[-1] > 1]
+    lit |= {name: lit[name].flip(-1) for name in around}
+    return look | {name: value.to(raw.device) for name, value in lit.items()}

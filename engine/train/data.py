@@ -1,7 +1,8 @@
-"""Training data: pools of clips, one per size, renewed as they are used, and briefs without pictures for the look.
+"""Training data: a pool of clips of every size, shape and length, renewed as it is used, and briefs without pictures.
 
-A clip follows from the run's seed and its own number alone, so that a run that was cut off finds its pools again by
-their numbers. Knows no network.
+A clip follows from the run's seed and its own number alone, so that a run that was cut off finds its pool again by
+numbers. Data come in streams, each with its own pool and random numbers: a process of a training on many machines
+owns some of them, and all streams together are the same data however many processes there are. Knows no network.
 """
 
 from __future__ import annotations
@@ -20,26 +21,53 @@ from ..geometry.noise import surface_noise
 from ..models import text
 from . import captions, clips
 from .cache import keyframe
+from .team import PROCESSOR
 
 Size = tuple[int, int, int]  # frames, height, width
-PIXELS = 8 * 5 * 64 * 96  # of a batch, about
-POOL, REUSE = 40, 4  # clips kept per size; uses of a clip, about
+PACK = 8 * 5 * 64 * 96  # pixels of a pack, about
+POOL, REUSE = 64, 4  # clips kept; uses of a clip, about
 BANK = 64  # clips of a place whose statistics are remembered
+WIDEST = 2.6  # width over height, and height over width
+PORTRAIT = 0.3  # share of clips that are higher than wide
+STILL_GROWS = 4.0  # a still may have so many times the pixels of a clip's frame
+PATCH = 16
 
 
-@dataclass
-class Batch:
-    picture: Tensor  # B F 3 H W
-    maps: Tensor  # B F C H W
-    noise: Tensor  # B F 3 H W
-    rows: Tensor
+@dataclass(frozen=True)
+class Sizes:
+    """What sizes clips are drawn at: native ones, any shape, no cropping."""
+
+    frames: tuple[int, ...]
+    least: int  # pixels of a frame
+    most: int
+
+    def draw(self, rng: np.random.Generator) -> Size:
+        """Frames, height, width; sides are multiples of 16. A long clip is not larger than the pack."""
+        frames = int(rng.choice(self.frames))
+        most = self.most * STILL_GROWS if frames == 1 else min(self.most, max(self.least, PACK / frames))
+        area = math.exp(rng.uniform(math.log(self.least), math.log(most)))
+        ratio = math.exp(rng.uniform(0, math.log(WIDEST)))
+        width = max(1, round(math.sqrt(area * ratio) / PATCH))
+        height = max(1, round(area / (width * PATCH**2)))
+        sides = (height * PATCH, width * PATCH)
+        return (frames, *(sides[::-1] if rng.random() < PORTRAIT else sides))
+
+
+@dataclass(frozen=True)
+class Item:
+    """A clip as one step of training sees it."""
+
+    picture: Tensor  # F 3 H W
+    maps: Tensor  # F C H W
+    noise: Tensor  # F 3 H W
+    rows: Tensor  # S G
     statistics: Tensor
-    look: Tensor  # B LOOK_WIDTH raw
-    azimuth: Tensor  # B 1 1 1 1
-    cloud_seed: Tensor  # B
-    pane: Tensor  # B F 1 H W
-    has_base: Tensor  # B
-    base: Tensor  # B F 3 H W, the truth where it was dropped
+    look: Tensor  # LOOK_WIDTH raw
+    azimuth: Tensor  # ()
+    cloud_seed: Tensor  # ()
+    pane: Tensor  # F 1 H W
+    has_base: Tensor  # ()
+    base: Tensor  # F 3 H W, the truth where it was dropped
 
 
 @dataclass(frozen=True)
@@ -52,39 +80,55 @@ class Drops:
 
 
 class Data:
-    """Pools of clips and the random numbers that choose among them."""
+    """One stream: a pool of clips and the random numbers that choose among them."""
 
-    def __init__(self, seed: int, drops: Drops = Drops()) -> None:
-        self.seed, self.drops, self.rng = seed, drops, np.random.default_rng(seed)
+    def __init__(
+        self, seed: int, drops: Drops = Drops(), stream: int = 0, streams: int = 1,
+        device: torch.device = PROCESSOR,
+    ) -> None:  # fmt: skip
+        self.seed, self.drops, self.stream, self.streams, self.device = seed, drops, stream, streams, device
+        self.rng = np.random.default_rng([seed, stream])
+        self.draws = torch.Generator().manual_seed(seed * 7919 + stream)  # of times and noise, as tensors
         self.made = 0
-        self.pools: dict[Size, deque[tuple[int, clips.Clip]]] = {}
+        self.pool: deque[tuple[int, Size, clips.Clip]] = deque(maxlen=POOL)
         self.statistics: dict[str, deque[Tensor]] = {place: deque(maxlen=BANK) for place in captions.PLACES}
 
     def clip(self, size: Size, number: int) -> clips.Clip:
         rng = np.random.default_rng([self.seed, number])
         return clips.render(captions.draw(rng), *size, rng)
 
-    def make(self, size: Size) -> None:
-        """One more clip in the size's pool."""
-        clip = self.clip(size, self.made)
-        self.pools.setdefault(size, deque(maxlen=POOL)).append((self.made, clip))
+    def make(self, sizes: Sizes) -> None:
+        """One more clip in the pool."""
+        number = self.made * self.streams + self.stream
+        size = sizes.draw(np.random.default_rng([self.seed, number, 1]))
+        clip = self.clip(size, number)
+        self.pool.append((number, size, clip))
         self.statistics[clip.place].append(clip.statistics)
         self.made += 1
 
-    def fill(self, size: Size, count: int) -> None:
+    def fill(self, sizes: Sizes, count: int) -> None:
         """A first pool, and with it statistics of every kind of place."""
         for _ in range(count):
-            self.make(size)
+            self.make(sizes)
 
-    def batch(self, size: Size) -> Batch:
-        count = max(2, min(16, round(PIXELS / math.prod(size))))
-        for _ in range(max(count - len(self.pools.get(size, ())), math.ceil(count / REUSE))):
-            self.make(size)
-        pool = self.pools[size]
-        chosen = [pool[i][1] for i in self.rng.choice(len(pool), count, replace=False)]
-        return collate([self.item(clip) for clip in chosen])
+    def pack(self, sizes: Sizes) -> list[Item]:
+        """Some clips of the pool, of different sizes, about PACK pixels together; as many new ones as wore out."""
+        order = self.rng.permutation(len(self.pool))
+        chosen, pixels = [], 0
+        for i in order:
+            size = self.pool[i][1]
+            if pixels and pixels + math.prod(size) > PACK * 1.25:
+                continue
+            chosen.append(self.pool[i][2])
+            pixels += math.prod(size)
+            if pixels >= PACK:
+                break
+        items = [self.item(clip) for clip in chosen]
+        for _ in range(math.ceil(len(chosen) / REUSE)):
+            self.make(sizes)
+        return items
 
-    def item(self, clip: clips.Clip) -> dict[str, Tensor]:
+    def item(self, clip: clips.Clip) -> Item:
         """A clip with fresh noise, fresh drops and a keyframe, mirrored at times."""
         rng = self.rng
         maps = clip.maps.to(torch.float32, copy=True)  # clips from Blender are kept in half
@@ -105,7 +149,8 @@ class Data:
             azimuth=torch.tensor(clip.azimuth), cloud_seed=torch.tensor(clip.cloud_seed),
             has_base=torch.tensor(float(keep)), base=base,
         )  # fmt: skip
-        return mirrored(item) if rng.random() < 0.5 else item
+        item = mirrored(item) if rng.random() < 0.5 else item
+        return Item(**{name: value.to(self.device) for name, value in item.items()})
 
     def briefs(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Captions, statistics and looks without pictures: rows (B, S, G), (B, STATISTICS), (B, LOOK_WIDTH)."""
@@ -119,28 +164,29 @@ class Data:
             looks.append(torch.from_numpy(captions.raw(captions.look(brief, self.rng))))
         encoded = text.encode(said)
         longest = int((encoded[..., 0] > 0).sum(1).max())
-        return encoded[:, :longest], torch.stack(statistics), torch.stack(looks)
+        at = self.device
+        return encoded[:, :longest].to(at), torch.stack(statistics).to(at), torch.stack(looks).to(at)
 
     # A run that was cut off
 
     def facts(self) -> dict[str, Any]:
-        """What makes these data again, as JSON can hold it."""
-        pools = {",".join(map(str, size)): [number for number, _ in pool] for size, pool in self.pools.items()}
-        return {"made": self.made, "pools": pools, "random": self.rng.bit_generator.state}
+        """What makes these data again, as JSON can hold it, to the bit."""
+        return {
+            "made": self.made, "pool": [[number, *size] for number, size, _ in self.pool],
+            "random": self.rng.bit_generator.state, "draws": bytes(self.draws.get_state().tolist()).hex(),
+            "statistics": {place: [row.tolist() for row in bank] for place, bank in self.statistics.items()},
+        }  # fmt: skip
 
-    def banks(self) -> dict[str, Tensor]:
-        return {place: torch.stack(list(bank)) for place, bank in self.statistics.items() if bank}
-
-    def restore(self, facts: dict[str, Any], banks: dict[str, Tensor]) -> None:
-        """The data as `facts` and `banks` told them; the pools' clips are made again."""
+    def restore(self, facts: dict[str, Any]) -> None:
+        """The data as `facts` told them; the pool's clips are made again."""
         self.made = facts["made"]
         self.rng.bit_generator.state = facts["random"]
-        for name, numbers in facts["pools"].items():
-            frames, height, width = map(int, name.split(","))
-            size = (frames, height, width)
-            self.pools[size] = deque(((n, self.clip(size, n)) for n in numbers), maxlen=POOL)
-        for place, bank in banks.items():
-            self.statistics[place].extend(bank.unbind(0))
+        self.draws.set_state(torch.tensor(list(bytes.fromhex(facts["draws"])), dtype=torch.uint8))
+        for number, frames, height, width in facts["pool"]:
+            size = frames, height, width
+            self.pool.append((number, size, self.clip(size, number)))
+        for place, rows in facts["statistics"].items():
+            self.statistics[place].extend(torch.tensor(row, dtype=torch.float32) for row in rows)
 
 
 def mirrored(item: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -154,8 +200,3 @@ def mirrored(item: dict[str, Tensor]) -> dict[str, Tensor]:
     out["azimuth"] = math.pi - item["azimuth"]
     out["cloud_seed"] = -item["cloud_seed"]
     return out
-
-
-def collate(items: list[dict[str, Tensor]]) -> Batch:
-    joined = {name: torch.stack([item[name] for item in items]) for name in items[0]}
-    return Batch(**{**joined, "azimuth": joined["azimuth"].view(-1, 1, 1, 1, 1)})

@@ -1,6 +1,6 @@
 """Where a training run stands, kept beside its weights: what they lack to go on without loss.
 
-Raw weights and their average in float32, the optimiser's moments, every random state, the numbers of the clips in use.
+Raw weights and their average in float32, the optimiser's moments; every random state and the clips in use among the facts.
 Knows tensors and names; knows nothing of what is trained. One safetensors file, written beside and renamed.
 """
 
@@ -16,14 +16,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .team import spread_like, whole
+
 NAME = "train-state.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, as torch names them
 
 
 @dataclass(frozen=True)
 class RunState:
-    facts: dict[str, Any]  # step, seconds, the weights' fingerprint, data
-    groups: dict[str, dict[str, Tensor]]  # "raw", "average", "exp_avg", "exp_avg_sq", "bank", "random"
+    facts: dict[str, Any]  # step, seconds, the run's name, data
+    groups: dict[str, dict[str, Tensor]]  # "raw", "average", "exp_avg", "exp_avg_sq"
 
 
 def moments(optimiser: torch.optim.Optimizer, model: torch.nn.Module) -> dict[str, dict[str, Tensor]]:
@@ -32,7 +34,7 @@ def moments(optimiser: torch.optim.Optimizer, model: torch.nn.Module) -> dict[st
     out: dict[str, dict[str, Tensor]] = {kind: {} for kind in MOMENTS}
     for parameter, values in optimiser.state.items():
         for kind in MOMENTS:
-            out[kind][names[id(parameter)]] = values[kind]
+            out[kind][names[id(parameter)]] = whole(values[kind])
     return out
 
 
@@ -42,7 +44,7 @@ def restore_moments(
 ) -> None:  # fmt: skip
     for name, parameter in model.named_parameters():
         if name in groups[MOMENTS[0]]:
-            kept = {kind: groups[kind][name].to(parameter.device) for kind in MOMENTS}
+            kept = {kind: spread_like(groups[kind][name], parameter) for kind in MOMENTS}
             optimiser.state[parameter] = {"step": torch.tensor(steps[name]), **kept}
 
 

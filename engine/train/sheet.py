@@ -16,7 +16,7 @@ from .. import conditions
 from ..diffusion import sampler, schedule
 from ..geometry.noise import surface_noise
 from ..models import shading
-from ..models.lite import Lite
+from ..models.lite import Lite, Sample
 from . import captions, clips
 
 HELD_OUT = 10_000_000  # seeds from here on are never trained on
@@ -52,13 +52,14 @@ def sample(model: Lite, clip: clips.Clip, with_base: bool, steps: int = 4, seed:
     look = shading.with_sky(shading.unpack(raw), torch.tensor([clip.cloud_seed]))
     azimuth = torch.full((1, 1, 1, 1, 1), clip.azimuth)
     frames = torch.arange(len(maps))
-    x = surface_noise(clip.anchor, clip.footprint, ~torch.isfinite(clip.depth), clip.ray, seed, frames)[None]
+    x = surface_noise(clip.anchor, clip.footprint, ~torch.isfinite(clip.depth), clip.ray, seed, frames)
     times = schedule.times(steps, schedule.size_shift(*maps.shape[-2:]))
     for t, t_next in pairwise(times):
+        seen = Sample(x, maps, torch.tensor(t, dtype=torch.float32), tokens[0], pooled[0], look, azimuth)
         with torch.autocast("cpu", torch.bfloat16):
-            x0 = model(x, maps[None], torch.tensor([t], dtype=torch.float32), (tokens, pooled), look, azimuth)["x0"]
+            x0 = model([seen])[0]["x0"]
         x = sampler.step(x, x0, t, t_next)
-    return x[0].clamp(-1, 1)
+    return x.clamp(-1, 1)
 
 
 def sheet(model: Lite, path: Path) -> float:
