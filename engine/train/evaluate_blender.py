@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,9 @@ OWN = make_clips.Settings(1, (9,), ((256, 144),), ("own",), 32, "Standard", Fals
 MOVED = make_clips.Settings(2, (9,), ((256, 144),), ("truck", "dolly", "crane", "orbit"), 32, "Standard", True, True, False)
 CAMERA = ("rot_err_deg", "trans_err_percent", "flow_epe_over_motion", "warp_psnr_db", "warp_ssim", "warp_margin_db",
           "sampson_px", "revisit_psnr_db", "revisit_zncc", "revisit_de", "detail")  # fmt: skip
+WHO = {"lite": "frames", "ceiling": "truth", "floor": "floor", "carried_first_frame": "carried", "stills": "stills"}
 GLOSSY, GLOWING, FEWEST = 0.35, 0.05, 200  # share of gloss, radiance, pixels: what counts as mirror, lamp, region
-WIDTH = 256  # of a picture on the sheet
+WIDTH = 208  # of a picture on the sheet
 
 
 # ---------------------------------------------------------------- the fixed set
@@ -75,8 +76,7 @@ def judge(source: Path, folder: Path, weights: Path, stills: Callable[[Shot, Pat
     write_frames(folder / "floor", np.repeat(made[:1], len(made), 0))
     write_frames(folder / "carried", carried(shot, made[0]))
     write_frames(folder / "stills", stills(shot, weights))
-    rows = {"lite": "frames", "ceiling": "truth", "floor": "floor", "carried_first_frame": "carried", "stills": "stills"}
-    reports = {who: measure(folder, folder / name) for who, name in rows.items()}
+    reports = {who: measure(folder, folder / name) for who, name in WHO.items()}
     facts = shot.job.extra.get("clip", {})
     return {
         "camera": {who: {key: report.get(key) for key in CAMERA} for who, report in reports.items()},
@@ -158,10 +158,13 @@ def evaluate(source: Path, work: Path, weights: Path, stills: Callable, carried:
         out[clip.name] = found = judge(clip, work / "blender" / clip.name, weights, stills, carried)
         shown = found["picture"]
         say(f"{clip.name}: mse {shown['mse']:.4f}, best single grade {shown['graded_base_mse']:.4f}, Lab {shown['lab_change']:.1f}")
-    return {"clips": out, "mean": means([found["picture"] for found in out.values()])}
+    camera = {who: means([found["camera"][who] for found in out.values()]) for who in WHO}
+    names = dict.fromkeys(part for found in out.values() for part in found["regions"])
+    by_part = {name: means([found["regions"][name] for found in out.values() if name in found["regions"]]) for name in names}
+    return {"clips": out, "mean": means([found["picture"] for found in out.values()]), "camera": camera, "regions": by_part}
 
 
-def means(rows: list[dict[str, float | None]]) -> dict[str, float | None]:
+def means(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     """Of each figure over the clips that have it."""
     found = {key: [value for row in rows if (value := row[key]) is not None] for key in rows[0]}
     return {key: float(np.mean(values)) if values else None for key, values in found.items()}
@@ -175,20 +178,19 @@ def table(found: dict[str, Any], cell: Callable[..., str]) -> str:
     camera = ("rot_err_deg", "trans_err_percent", "flow_epe_over_motion", "warp_psnr_db", "warp_margin_db", "sampson_px",
               "revisit_psnr_db", "revisit_de")  # fmt: skip
     lines = ["| Blender scene | | rot deg | path % | flow | warp dB | margin | Sampson | revisit dB | dE |", "|" + "---|" * 10]
-    for name, clip in found["clips"].items():
-        for who, report in clip["camera"].items():
-            lines.append(f"| {name} | {who} | " + " | ".join(cell(report[key]) for key in camera) + " |")
+    told = [(name, who, clip["camera"][who]) for name, clip in found["clips"].items() for who in ("lite", "ceiling")]
+    for name, who, report in [*told, *(("**mean**", who, report) for who, report in found["camera"].items())]:
+        lines.append(f"| {name} | {who.replace('_', ' ')} | " + " | ".join(cell(report[key]) for key in camera) + " |")
     keys = ("mse", "graded_base_mse", "graded_mse", "mse_with_sky", "high_pass_correlation", "base_high_pass_correlation",
             "energy_share", "lab_change", "base_lab_change")  # fmt: skip
     lines += ["", "| Blender scene | mse | best grade of base | lite graded | with sky | correlation | base's | detail energy "
               "| Lab | graded base's |", "|" + "---|" * 10]  # fmt: skip
     for name, row in [*((name, clip["picture"]) for name, clip in found["clips"].items()), ("**mean**", found["mean"])]:
         lines.append(f"| {name} | " + " | ".join(cell(row[key], 1 if "lab" in key else 4 if "mse" in key else 2) for key in keys) + " |")
-    lines += ["", "| Blender scene | part of the picture | share | of the error | mse | L* off | a* | b* |", "|" + "---|" * 8]
-    for name, clip in found["clips"].items():
-        for part, row in clip["regions"].items():
-            told = [f"{row['share']:.0%}", f"{row['of_error']:.0%}", cell(row["mse"], 4), *(cell(row[k], 1) for k in "lab")]
-            lines.append(f"| {name} | {part.replace('_', ' ')} | " + " | ".join(told) + " |")
+    lines += ["", "| part of the picture, mean of the clips that have it | share | of the error | mse | L* off | a* | b* |", "|" + "---|" * 7]
+    for part, row in found["regions"].items():
+        cells = [f"{row['share']:.0%}", f"{row['of_error']:.0%}", cell(row["mse"], 4), *(cell(row[k], 1) for k in "lab")]
+        lines.append(f"| {part.replace('_', ' ')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -204,7 +206,7 @@ def sheet(work: Path, path: Path, columns: int = 2) -> None:
     cells = [np.pad(cell, ((0, high - cell.shape[0]), (0, wide - cell.shape[1]), (0, 0))) for cell in cells]
     cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
     rows = [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
-    cv2.imwrite(str(path), np.concatenate(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    cv2.imwrite(str(path), np.concatenate(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
 
 
 def fitted(picture: np.ndarray) -> np.ndarray:
