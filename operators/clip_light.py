@@ -41,8 +41,8 @@ def apply(scene: Any, layer: Any, hour: dict[str, Any]) -> None:
 def stand_in(scene: Any) -> list[str]:
     """A plain sky where the world's picture is missing, which would light everything in magenta; a sentence for it."""
     tree = scene.world and compat.shader_tree(scene.world)
-    lost = [node for node in tree.nodes if node.type in ("TEX_ENVIRONMENT", "TEX_IMAGE") and node.image
-            and lacking.is_missing(node.image)] if tree else []
+    pictures = [node for node in tree.nodes if node.type in ("TEX_ENVIRONMENT", "TEX_IMAGE")] if tree else []
+    lost = [n for n in pictures if n.image and lacking.is_missing(n.image) and n.outputs["Color"].links]
     for node in lost:
         plain = tree.nodes.new("ShaderNodeRGB")
         plain.outputs[0].default_value = (*PLAIN_SKY, 1.0)
