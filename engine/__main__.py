@@ -12,22 +12,23 @@ from typing import Any
 
 HANDED_ON = {    # these read their own arguments
     "measure": ".measure", "bench": ".bench", "train": ".train.command", "evaluate": ".train.evaluate",
-    "inspect": ".weights.inspection", "convert": ".weights.convert",
+    "train clips": ".train.make_clips", "inspect": ".weights.inspection", "convert": ".weights.convert",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")     # torch's threads must not spin against Blender's
-    if arguments and arguments[0] in HANDED_ON:
+    handed = next((n for n in (2, 1) if " ".join(arguments[:n]) in HANDED_ON), 0)
+    if handed:
         try:
-            room = importlib.import_module(HANDED_ON[arguments[0]], __package__)
+            room = importlib.import_module(HANDED_ON[" ".join(arguments[:handed])], __package__)
         except ModuleNotFoundError as error:
             if not str(error.name).startswith(__package__ or "engine"):
                 raise
             sys.stderr.write(f"{arguments[0]} is not in the installed add-on: use a clone of the repository\n")
             return 2
-        return room.main(arguments[1:]) or 0
+        return room.main(arguments[handed:]) or 0
     chosen = parser().parse_args(arguments)
     return {"run": run, "check": check, "worker": worker}[chosen.command](chosen)
 

@@ -27,7 +27,6 @@ from .diffusion import sampler, schedule
 from .enlarge import enlarge
 from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
-from .geometry.shadows import RenderedMap
 from .models import shading, text
 from .models.lite import Lite, LiteConfig, Sample
 from .prompt import words
@@ -41,7 +40,6 @@ from .shot import (
     open_shot,
     own_light,
     rays,
-    rendered_suns,
     shadows,
     sun_facts,
     thinned,
@@ -93,8 +91,6 @@ class Prompt:
     azimuth: Tensor
     toward: Tensor  # (3,) to the sun
     paint: patterns.Paint  # the material and the hand that it asks for
-    sun: RenderedMap | None = None  # what it lights, as Blender saw it
-    absent: Tensor | None = None  # indices of what that map lacks
 
 
 def generate(folder: Path, say: Say, stop: Stop, weights: Path = store.BUNDLED) -> dict[str, Any]:
@@ -185,18 +181,16 @@ def read_prompt(run: Run) -> Prompt:
         look |= own_light(shot, look)
     angle = torch.full((1, 1, 1, 1, 1), azimuth(shot))
     toward = shading.sun_direction(look["height"].clamp_min(LOWEST_SUN), angle).flatten()
-    maps_of_suns, absent = rendered_suns(shot)
-    seen = max(maps_of_suns, key=lambda m: float(m.toward @ toward), default=None)
-    if seen is not None:  # the sun stands where Blender saw from
-        toward = seen.toward
-        look["height"] = toward[2].asin().view(1, 1, 1, 1, 1)
     texts = (tokens, pooled), (tokens_un, pooled_un)
-    return Prompt(*texts, look, angle, toward, shading.paint(look), seen, absent if seen is not None else None)
+    return Prompt(*texts, look, angle, toward, shading.paint(look))
 
 
 def cast_shadows(run: Run, prompt: Prompt) -> Shadows:
+    """Shadows, and what follows for the look: the sun's height, which is that of the sun that Blender saw from, and
+    what lit surfaces throw back."""
     run.phase("conditions")
-    found = shadows(run.shot, prompt.toward, run.tick, prompt.sun, prompt.absent)
+    found = shadows(run.shot, prompt.toward, run.tick)
+    prompt.look["height"] = found.toward[2].asin().view(1, 1, 1, 1, 1)
     thrown_back = bounce(run.shot, found, prompt.look, run.tick)
     if thrown_back is not None:
         prompt.look["ground_light"] = thrown_back

@@ -333,13 +333,17 @@ class Shadows:
         return lit.view(self.shot.size[1], self.shot.size[0])
 
 
-def shadows(
-    shot: Shot, toward: Tensor, tick: Callable[[], None], rendered: RenderedMap | None = None,
-    absent: Tensor | None = None,
-) -> Shadows:  # fmt: skip
-    """Blender's own map where there is one, which lacks the objects `absent`; else one of all points that frames spread
-    over the whole shot saw, every fourth at most MOST_SHADOWED of them."""
-    absent = shot.moving_index if absent is None else torch.cat([shot.moving_index, absent]).unique()
+def nearest_sun(shot: Shot, toward: Tensor) -> tuple[RenderedMap | None, Tensor]:
+    """Blender's map whose sun stands nearest to that direction, where there is any, and what is not in it."""
+    suns_seen, absent = rendered_suns(shot)
+    return max(suns_seen, key=lambda sun: float(sun.toward @ toward), default=None), absent
+
+
+def shadows(shot: Shot, toward: Tensor, tick: Callable[[], None]) -> Shadows:
+    """Blender's own map of the nearest sun where there is one: `toward` of what comes back is that sun's. Else one of
+    all points that frames spread over the whole shot saw, every fourth at most MOST_SHADOWED of them."""
+    rendered, absent = nearest_sun(shot, toward)
+    absent = torch.cat([shot.moving_index, absent]).unique() if rendered is not None else shot.moving_index
     every = max(4, -(-shot.frames // MOST_SHADOWED))
     some = list(range(0, shot.frames, every))
 
@@ -350,7 +354,7 @@ def shadows(
     middles = [p.median(0).values for f in some[:: max(1, len(some) // 8)] if len(p := still_points(f))]
     middle = torch.stack(middles).mean(0) if middles else torch.zeros(3)
     if rendered is not None:
-        return Shadows(shot, toward, middle, rendered, absent)
+        return Shadows(shot, rendered.toward, middle, rendered, absent)
     still = ShadowMap(toward, middle, shot.scale)
     for f in some:
         still.add(still_points(f))

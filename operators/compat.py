@@ -126,6 +126,19 @@ def render_pass(passes: Any, name: str) -> Any:
     return next((found for found in passes if found.name in names), None)
 
 
+def as_png(settings: Any) -> None:
+    """8-bit RGB; from 5.0 on the kind of medium is said first."""
+    set_where_known(settings, media_type="IMAGE")
+    settings.file_format = "PNG"
+    settings.color_mode, settings.color_depth = "RGB", "8"
+
+
+def display_name(settings: Any) -> str:
+    """What this Blender calls an sRGB screen."""
+    names = [item.identifier for item in settings.bl_rna.properties["display_device"].enum_items]
+    return "sRGB" if "sRGB" in names else settings.display_device
+
+
 # Windows and undo
 
 def in_window() -> Any:

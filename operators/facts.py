@@ -126,7 +126,7 @@ def _objects(shown: Sequence[tuple[bpy.types.Object, str]], scene: bpy.types.Sce
     """The most prominent things as seen from the first camera where it stands now, and how many were left out."""
     camera: bpy.types.Object | None = scene.objects.get(plan.cameras[0])
     eye = np.array(camera.matrix_world.translation if camera else (0, 0, 0), np.float64)
-    bounded = [(obj, name, *bounds) for obj, name in shown if (bounds := _bounds(obj))]
+    bounded = [(obj, name, *box) for obj, name in shown if (box := bounds(obj))]
     bounded.sort(key=lambda item: -item[3] / max(float(np.linalg.norm(item[2] - eye)), 1e-6))
     metres = scene.unit_settings.scale_length
     things = [_object(*item, metres) for item in bounded[:MOST_OBJECTS]]
@@ -151,7 +151,7 @@ def _object_materials(obj: bpy.types.Object) -> Iterator[bpy.types.Material]:
     yield from dict.fromkeys(slot.material for member in members for slot in member.material_slots if slot.material)
 
 
-def _bounds(obj: bpy.types.Object) -> tuple[np.ndarray, float, np.ndarray] | None:
+def bounds(obj: bpy.types.Object) -> tuple[np.ndarray, float, np.ndarray] | None:
     """(centre, radius, size along the world's axes) in units; None for what has no surface."""
     if _is_instance(obj):
         offset = np.array(obj.instance_collection.instance_offset, np.float64)
@@ -223,7 +223,7 @@ def _materials(things: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _material(material: bpy.types.Material) -> dict[str, Any]:
     """Name, colour in words and numbers (scene-linear), finish, and the image that colours it."""
-    shader = _shader(material)
+    shader = nearest_shader(material)
     if shader is None:
         viewport: Any = material.diffuse_color
         colour, image, finish = list(viewport[:3]), None, "plain"
@@ -241,7 +241,7 @@ SHADERS = {  # and which of their inputs is their colour
     "BSDF_HAIR": "Color", "BSDF_HAIR_PRINCIPLED": "Color", "BACKGROUND": "Color"}
 
 
-def _shader(owner: Any) -> Any | None:
+def nearest_shader(owner: Any) -> Any | None:
     """The shader nearest to the output of a material or world, looked for through mixes and groups."""
     tree = compat.shader_tree(owner)
     outputs = [node for node in tree.nodes if node.type in ("OUTPUT_MATERIAL", "OUTPUT_WORLD")] if tree else []
@@ -281,7 +281,7 @@ def _colour(shader: Any) -> tuple[list[float] | None, str | None]:
 
 def finish(material: bpy.types.Material) -> str:
     """`_finish` of a material's shader; matt where it has none."""
-    shader = _shader(material)
+    shader = nearest_shader(material)
     return _finish(shader) if shader is not None else "matt"
 
 
@@ -341,7 +341,7 @@ def sun_of_world(name: str, toward: np.ndarray, irradiance: np.ndarray) -> dict[
 def _world(world: bpy.types.World | None) -> dict[str, Any] | None:
     if world is None:
         return None
-    shader = _shader(world)
+    shader = nearest_shader(world)
     if shader is None:
         plain: Any = world.color
         return {"colour": colour_word(plain), "rgb": _numbers(plain), "strength": 1.0, "image": None}

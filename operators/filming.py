@@ -50,14 +50,22 @@ def film(folder: Path, order: dict[str, Any], say: Callable[..., None]) -> None:
     warnings = lacking.warnings(scene, order)
     path = read_cameras(scene, layer, plan)
     warnings += lacking.drivers()
+    found = film_path(folder, scene, layer, plan, path, order, say)
+    found["scene"]["warnings"] = warnings
+    job.write_json(folder / "state" / "captured.json", found)
+
+
+def film_path(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan, path: Path3D,
+              order: dict[str, Any], say: Callable[..., None]) -> dict[str, Any]:
+    """Everything that a job folder holds of a camera path; returns its `objects` and `scene`. Leaves a bare scene."""
     job.write_camera(folder, path.c2w, path.K, np.array(plan.frames))
     say(phase="passes", total=len(plan.frames))
-    told = in_words(scene, plan, path) | {"warnings": warnings}
+    told = in_words(scene, plan, path)
     shutter = Reader(scene)
     world_sun = _film_world(folder, shutter, scene, plan)
     told["sun"] = told["sun"] or world_sun
     objects = _render(folder, shutter, scene, layer, plan, path, order | {"sun": told["sun"]}, say)
-    job.write_json(folder / "state" / "captured.json", {"objects": objects, "scene": told})
+    return {"objects": objects, "scene": told}
 
 
 def in_words(scene: bpy.types.Scene, plan: Plan, path: Path3D) -> dict[str, Any]:
@@ -148,9 +156,9 @@ def _render(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.ty
     table = bare.number_objects()
     bare.strip_down(scene, layer)
     camera = bare.new_camera(scene)
-    _bake(scene, camera, plan, path)
+    bake(scene, camera, plan, path)
     bare.only_passes(layer, bare.GEOMETRY + bare.COLOUR)
-    _stand_aside()
+    stand_aside()
     matrices = Matrices(table, scene, folder / "state", len(plan.frames))
     to_rec709 = rec709_matrix()
     near, far = _reaches(shutter, scene, camera, plan, path)
@@ -205,13 +213,13 @@ def rec709_matrix() -> np.ndarray:
                     np.float32).T
 
 
-def _bake(scene: bpy.types.Scene, camera: bpy.types.Object, plan: Plan, path: Path3D) -> None:
+def bake(scene: bpy.types.Scene, camera: bpy.types.Object, plan: Plan, path: Path3D) -> None:
     keys = dict(zip(plan.frames, path.c2w, strict=True)) | {f + 1: pose for f, pose in path.ahead.items()}
     bare.keyframe(camera, scene, sorted(keys), [keys[f] for f in sorted(keys)])
     scene.camera = camera
 
 
-def _stand_aside() -> None:
+def stand_aside() -> None:
     """An empty scene in the window: operators evaluate the window's scene, which would build ours a second time."""
     bpy.context.window.scene = bpy.data.scenes.new("Shotlock empty")
 

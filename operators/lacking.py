@@ -69,7 +69,13 @@ def _path(thing: Any, library: Any) -> Path:
 
 
 def _missing_images() -> list[str]:
-    return _missing(i for i in bpy.data.images if i.source == "FILE" and i.filepath and i.users)
+    return _missing(i for i in bpy.data.images if i.users and is_missing(i))
+
+
+def is_missing(image: Any) -> bool:
+    """Whether a picture should be read from a file that is not there; Blender shows magenta in its place."""
+    return bool(image.source == "FILE" and image.filepath and not image.packed_file
+                and not _path(image, image.library).exists())
 
 
 def _of_type(things: Iterable[bpy.types.Object], types: set[str]) -> list[str]:

@@ -3,6 +3,8 @@ camera, has Cycles render every frame twice and writes the job folder's arrays.
 
     blender -b state/scene.blend --python passes.py -- JOB_FOLDER        python passes.py -- JOB_FOLDER   (bpy wheel)
 
+With the name of a module of this folder before it (`clip_maker JOB_FOLDER`), that module's `main` runs instead.
+
 Geometry takes one sample, which Cycles puts at the pixel centre: edges stay one surface or the other. Colours take
 several, so that textures don't alias. It says one JSON line per frame; it knows nothing of the artist's session.
 """
@@ -30,14 +32,18 @@ def say(**message: Any) -> None:
 def main(folder: Path) -> None:
     from . import filming
 
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    leave_with_parent()
     order = json.loads((folder / "state" / "capture.json").read_text(encoding="utf-8"))
     filming.open_copy(folder / "state" / "scene.blend", order, say)
     filming.film(folder, order, say)
 
 
-def _leave_with_parent() -> None:
-    """The artist's Blender holds our stdin: when it is gone, so are we."""
+def leave_with_parent() -> None:
+    """Whoever started us holds our stdin: when they are gone, so are we."""
+    threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
     while os.read(0, 4096):
         pass
     os._exit(1)
@@ -55,7 +61,8 @@ def package() -> str:
 
 def run() -> int:
     try:
-        importlib.import_module(package() + ".operators.passes").main(Path(sys.argv[sys.argv.index("--") + 1]))
+        *room, folder = sys.argv[sys.argv.index("--") + 1:]
+        importlib.import_module(f"{package()}.operators.{room[0] if room else 'passes'}").main(Path(folder))
     except Exception as error:
         traceback.print_exc()
         say(error=str(error) or type(error).__name__)

@@ -1,4 +1,4 @@
-"""What both demo scenes need around their objects: an empty file, render settings, sun, sky, cameras and saving."""
+"""What every scene here needs around its objects: an empty file, render settings, sun, sky, cameras and saving."""
 
 from __future__ import annotations
 
@@ -53,6 +53,30 @@ def sky(scene: bpy.types.Scene, horizon: str, middle: str, zenith: str, cloud: s
     )
     background = next(node for node in t.tree.nodes if node.type == "BACKGROUND")
     t.fill(background, Color=t.mix(t.math("MULTIPLY", clouds, 0.85), blue, cloud), Strength=strength)
+
+
+def plain_sky(scene: bpy.types.Scene, colour: str, strength: float) -> None:
+    """One colour all around."""
+    world = bpy.data.worlds.new("Plain sky")
+    scene.world = world
+    t = Tree(world)
+    background = next(node for node in t.tree.nodes if node.type == "BACKGROUND")
+    t.fill(background, Color=colour, Strength=strength)
+
+
+def travel(
+    scene: bpy.types.Scene, name: str, lens: float, eyes: tuple[Point, Point], targets: tuple[Point, Point]
+) -> None:
+    """A camera that goes from one place to another and looks from one to another. Keyed on every frame."""
+    shot = camera(scene, name, lens)
+    for frame in range(scene.frame_start, scene.frame_end + 1):
+        x = ease((frame - scene.frame_start) / (scene.frame_end - scene.frame_start))
+        eye = between(*eyes, x)
+        shot.location = eye
+        shot.rotation_euler = aim(tuple(eye), tuple(between(*targets, x)))
+        shot.keyframe_insert("location", frame=frame)
+        shot.keyframe_insert("rotation_euler", frame=frame)
+    scene.frame_set(scene.frame_start)
 
 
 def camera(scene: bpy.types.Scene, name: str, lens: float) -> bpy.types.Object:

@@ -31,10 +31,11 @@ def reaches(grid: Tensor, uv: Tensor, height: Tensor, soft: tuple[int, ...], slo
     """Share of the sun (N,) that comes past a map's surfaces (side, side), for points at uv (N, 2) in cells that lie
     `height` (N,) toward it: bilinear over cells, averaged over the neighbours `soft` (Reeves et al. 1987).
 
-    slope (N, 2): by how much the point's own plane rises a cell; each cell is compared with that plane, so that a slanted
-    surface does not shade itself (receiver-plane bias, Isidoro 2006).
+    slope (N, 2): by how much the point's own plane rises a cell; each cell is compared with that plane, so that a
+    slanted surface does not shade itself (receiver-plane bias, Isidoro 2006).
     """
     side, lit = len(grid), torch.zeros_like(height)
+    rise = torch.zeros_like(uv) if slope is None else slope
     corner = (uv - 0.5).floor().long()
     part = uv - 0.5 - corner
     for dx in range(soft[0], soft[-1] + 2):
@@ -43,7 +44,7 @@ def reaches(grid: Tensor, uv: Tensor, height: Tensor, soft: tuple[int, ...], slo
             x = 1 - part[:, 0] if dx == soft[0] else part[:, 0] if dx > soft[-1] else 1.0
             y = 1 - part[:, 1] if dy == soft[0] else part[:, 1] if dy > soft[-1] else 1.0
             at = (corner[:, 1] + dy).clamp(0, side - 1), (corner[:, 0] + dx).clamp(0, side - 1)
-            own = height if slope is None else height + slope[:, 0] * (dx - part[:, 0]) + slope[:, 1] * (dy - part[:, 1])
+            own = height + rise[:, 0] * (dx - part[:, 0]) + rise[:, 1] * (dy - part[:, 1])
             lit += x * y * (grid[at] <= own)
     return lit / len(soft) ** 2
 

@@ -195,7 +195,10 @@ def _shares(facts: dict[str, Tensor], look: Look, drift: Tensor) -> tuple[Tensor
 
 def in_place(look: Look, maps: Tensor) -> Look:
     """The look with how its sky is shared out in this scene: a street that sees little sky is exposed for what it sees,
-    and indoors what came in through windows is everywhere. maps (B, F, C, H, W), of some frames."""
+    and indoors what came in through windows is everywhere. A look that is in place stays as it is. maps
+    (B, F, C, H, W), of some frames."""
+    if "outdoors" in look:
+        return look
     facts = {name: maps[:, :, SLICE[name]].float() for name in ("sky", "normal", "ao", "open")}
     solid = 1 - facts["sky"]
     count = solid.sum((1, 2, 3, 4), keepdim=True).clamp_min(1)

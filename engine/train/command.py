@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 
+from ..job import BadJob
 from ..weights import machine
 from . import team
+from .blender_clips import BlenderClips
 from .codec import LearnCodec
 from .lite import Learn
 from .loop import ENDLESS, Recipe, Task, train
@@ -30,6 +33,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--words-first", type=float, default=Recipe.words_first, help="share of the run for the look alone")
     p.add_argument("--threads", type=int, default=Recipe.threads)
     p.add_argument("--streams", type=int, default=0, help="packs of clips in a step; as many as processes by default")
+    p.add_argument("--clips", type=Path, nargs="+", default=[], metavar="FOLDER", help="clips from Blender: `train clips --help`")
+    p.add_argument("--clips-share", type=float, default=0.25, help="of the packs, those made of them")
     p.add_argument("--compile", action="store_true", help="compile the blocks: quicker steps after minutes of compiling")
     p.add_argument("--device", default="", help="cpu or cuda; what is there by default")
     return p
@@ -43,11 +48,18 @@ def main(argv: list[str]) -> int:
         streams=a.streams or own.size, compile=a.compile,
         precision="bfloat16" if own.device.type == "cuda" else machine.probe()[0],
     )  # fmt: skip
-    task: Task = TASKS[a.what]()
     try:
-        losses = train(a.folder, recipe, task, limit=a.limit * 60, team=own)
+        losses = train(a.folder, recipe, task(a), limit=a.limit * 60, team=own)
+    except BadJob as refusal:
+        print(refusal, file=sys.stderr)
+        return 2
     finally:
         team.leave()
     if own.leads:
         print(losses)
     return 0
+
+
+def task(a: argparse.Namespace) -> Task:
+    """What is learnt, from what else than procedural scenes."""
+    return Learn(filmed=BlenderClips(a.clips, a.clips_share)) if a.clips and a.what == "lite" else TASKS[a.what]()

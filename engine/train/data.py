@@ -131,7 +131,7 @@ class Data:
     def item(self, clip: clips.Clip) -> Item:
         """A clip with fresh noise, fresh drops and a keyframe, mirrored at times."""
         rng = self.rng
-        maps = clip.maps.clone()
+        maps = clip.maps.to(torch.float32, copy=True)  # clips from Blender are kept in half
         base = maps[:, conditions.SLICE["base"]].clone()
         keep = rng.random() >= self.drops.base
         if not keep:

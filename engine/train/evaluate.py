@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -28,7 +29,7 @@ from ..geometry.reproject import reproject
 from ..measure import measure
 from ..shot import Shot, open_shot
 from ..weights import store
-from . import held_out, scenes
+from . import blender, evaluate_blender, held_out, scenes
 from .captions import Brief
 from .jobs import Case, write, write_frames
 
@@ -330,6 +331,12 @@ def sheet(folder: Path, weights: Path, path: Path) -> None:
 
 def table(found: dict[str, Any]) -> str:
     """The figures as Markdown."""
+    parts = [own_table(found)] if "follow" in found else []
+    return "\n\n".join(parts + ([evaluate_blender.table(found["blender"], _cell)] if "blender" in found else []))
+
+
+def own_table(found: dict[str, Any]) -> str:
+    """What was judged on this project's own scenes."""
     lines = ["| scene | | rot deg | path % | flow | warp dB | margin | revisit dB | dE |", "|---|---|---|---|---|---|---|---|---|"]
     keys = ("rot_err_deg", "trans_err_percent", "flow_epe_over_motion", "warp_psnr_db", "warp_margin_db", "revisit_psnr_db", "revisit_de")
     for scene, case in found["follow"].items():
@@ -358,9 +365,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def evaluate(work: Path, weights: Path, quick: bool) -> dict[str, Any]:
-    return {
-        "weights": store.fingerprint(weights, "lite"), "quick": quick,
+def evaluate(work: Path, weights: Path, quick: bool, clips: Path | None = None, only_blender: bool = False) -> dict[str, Any]:
+    found: dict[str, Any] = {"weights": store.fingerprint(weights, "lite"), "quick": quick}
+    if clips is not None:
+        found["blender"] = evaluate_blender.evaluate(clips, work, weights, stills, carried, say)
+    return found if only_blender else found | {
         "follow": follows(work, weights, quick), "shapes": shapes(work, weights),
         "prompts": prompts(work, weights, quick), "apart": words_apart(work, weights, quick),
     }  # fmt: skip
@@ -373,11 +382,28 @@ def main(argv: list[str]) -> int:
     p.add_argument("--json", type=Path, help="write every figure here")
     p.add_argument("--docs", type=Path, help="write evaluation.md and pictures/evaluation.jpg into this folder")
     p.add_argument("--keep", type=Path, help="keep the job folders here")
+    p.add_argument("--blender-clips", type=Path, metavar="FOLDER", help="judge against Cycles too, on the clips that lie here")
+    p.add_argument("--make-clips", action="store_true", help="film the fixed set into that folder first, where it is missing")
+    p.add_argument("--blender", help="that films it: the program, or the Python of a bpy wheel")
+    p.add_argument("--threads", type=int, default=0, help="of Cycles; 0 is all")
+    p.add_argument("--only-blender", action="store_true", help="leave this project's own scenes out; writes no docs")
     a = p.parse_args(argv)
+    if ((a.make_clips or a.only_blender) and a.blender_clips is None) or (a.only_blender and a.docs):
+        p.error("--make-clips and --only-blender need --blender-clips FOLDER; --only-blender writes no --docs")
+    try:
+        if a.make_clips:
+            evaluate_blender.prepare(a.blender_clips, a.blender, a.threads)
+        return judged(a)
+    except (job.BadJob, blender.NoBlender, blender.BlenderFailed) as refusal:
+        print(refusal, file=sys.stderr)
+        return 2
+
+
+def judged(a: argparse.Namespace) -> int:
     work = a.keep or Path(tempfile.mkdtemp(prefix="shotlock-evaluate-"))
     began = time.monotonic()
     try:
-        found = evaluate(work, a.weights, a.quick) | {"minutes": 0.0}
+        found = evaluate(work, a.weights, a.quick, a.blender_clips, a.only_blender) | {"minutes": 0.0}
         found["minutes"] = round((time.monotonic() - began) / 60, 1)
         say(table(found))
         if a.json:
@@ -393,7 +419,11 @@ def main(argv: list[str]) -> int:
 def document(docs: Path, found: dict[str, Any], work: Path, weights: Path) -> None:
     sheet(work, weights, docs / "pictures" / "evaluation.jpg")
     how = "python -m engine evaluate --docs docs" + (" --quick" if found["quick"] else "")
-    text = EVALUATION.format(how=how, minutes=found["minutes"], weights=found["weights"][:12], table=table(found))
+    how += " --blender-clips FOLDER --make-clips" if "blender" in found else ""
+    text = EVALUATION.format(how=how, minutes=found["minutes"], weights=found["weights"][:12], table=own_table(found))
+    if "blender" in found:
+        evaluate_blender.sheet(work, docs / "pictures" / "evaluation-blender.jpg")
+        text += evaluate_blender.SECTION.format(table=evaluate_blender.table(found["blender"], _cell))
     (docs / "evaluation.md").write_text(text, encoding="utf-8")
 
 

@@ -15,8 +15,8 @@ from .. import conditions
 from ..diffusion import schedule
 from ..models import shading
 from ..models.lite import Lite, LiteConfig, Sample
-from ..weights import machine
-from . import captions
+from ..weights import machine, store
+from . import blender_clips, captions
 from .data import Data, Drops, Item, Sizes
 from .loop import Recipe, taken_up
 from .sheet import sheet
@@ -56,6 +56,7 @@ class Learn:
     """The task of a run that makes lite."""
 
     config: LiteConfig = field(default_factory=LiteConfig)
+    filmed: blender_clips.BlenderClips | None = None  # clips from Blender, mixed in
     family: str = "lite"
     columns: tuple[str, ...] = ("shaded", "whole", "small", "look", "pane", "base", "briefs")
     drops: Drops = field(default_factory=Drops)
@@ -64,11 +65,17 @@ class Learn:
         model = Lite(self.config)
         centre(model)
         taken_up(model, folder, self.family)
+        if store.shards(folder, self.family) and store.config(folder, self.family).get("clips", "") != self.clips():
+            print("other clips from Blender than these weights knew: what follows repeats no other run", flush=True)
         return model
+
+    def clips(self) -> str:
+        """Which clips from Blender there are; a run repeats only on the same ones."""
+        return self.filmed.fingerprint() if self.filmed else ""
 
     def facts(self, model: nn.Module) -> dict[str, Any]:
         assert isinstance(model, Lite)
-        return model.metadata()
+        return {**model.metadata(), "clips": self.clips()}
 
     def sizes(self, share: float) -> Sizes:
         return [sizes for begin, sizes in STAGES if share >= begin][-1]
@@ -77,7 +84,10 @@ class Learn:
         assert isinstance(model, Lite)
         if share < recipe.words_first:
             return {"briefs": briefs_loss(model, data, 2 * LOOK_BATCH)}
-        parts = pictures_losses(model, data, recipe, data.pack(self.sizes(share)), max(0.25, 1 - 3 * share))
+        if self.filmed is not None and data.rng.random() < self.filmed.share:
+            parts = filmed_losses(model, data, recipe, self.filmed.pack(data))
+        else:
+            parts = pictures_losses(model, data, recipe, data.pack(self.sizes(share)), max(0.25, 1 - 3 * share))
         return {**parts, "briefs": briefs_loss(model, data, LOOK_BATCH)}
 
     def sheet(self, model: nn.Module, path: Path) -> None:
@@ -108,9 +118,30 @@ def pictures_losses(
     said = (rows[:, :, 0] > 0).any(1).float()[:, None]
     teach = (torch.rand(len(pack), 1, generator=data.draws) < taught).float().to(data.device)
     looks = shading.unpack(torch.where(torch.maximum(teach, 1 - said) > 0.5, wanted, raw))
+    each = [{name: value[i : i + 1] for name, value in looks.items()} for i in range(len(pack))]
+    means = predicted(model, data, recipe, pack, tokens, pooled, each)
+    return {**means, "look": 0.05 * look_loss(raw * said, wanted * said)}
+
+
+def filmed_losses(
+    model: Lite, data: Data, recipe: Recipe, pack: list[tuple[Item, blender_clips.Filmed]]
+) -> dict[str, Tensor]:
+    """The same of clips from Blender, whose look and panes nobody knows: only the picture teaches."""
+    items = [item for item, _ in pack]
+    rows, statistics = torch.stack([item.rows for item in items]), torch.stack([item.statistics for item in items])
+    raw, tokens, pooled, _ = model.look(rows, statistics)
+    looks = [blender_clips.look_of(raw[i : i + 1], filmed, item) for i, (item, filmed) in enumerate(pack)]
+    means = predicted(model, data, recipe, items, tokens, pooled, looks)
+    return {**means, "pane": 0 * means["pane"], "look": 0 * means["pane"]}  # a step's losses have the same names
+
+
+def predicted(
+    model: Lite, data: Data, recipe: Recipe, pack: list[Item], tokens: Tensor, pooled: Tensor, looks: list[shading.Look]
+) -> dict[str, Tensor]:
+    """The mean losses of the pack's pictures, predicted from noise under each clip's look."""
     t, samples = times(data, pack), []
     for i, item in enumerate(pack):
-        look = shading.with_sky({name: value[i : i + 1] for name, value in looks.items()}, item.cloud_seed[None])
+        look = shading.in_place(shading.with_sky(looks[i], item.cloud_seed[None]), item.maps[None])
         frames = sorted(data.rng.choice(len(item.picture), min(CHOSEN, len(item.picture)), replace=False).tolist())
         noisy = schedule.mix(item.picture, item.noise, t[i])
         azimuth = item.azimuth.view(1, 1, 1, 1, 1)
@@ -118,8 +149,7 @@ def pictures_losses(
     with machine.products(data.device.type, recipe.precision):
         outs = model(samples)
     parts = [clip_losses(item, sample, out) for item, sample, out in zip(pack, samples, outs, strict=True)]
-    means = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
-    return {**means, "look": 0.05 * look_loss(raw * said, wanted * said)}
+    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
 
 def clip_losses(item: Item, sample: Sample, out: dict[str, Tensor]) -> dict[str, Tensor]:
