@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import conditions, job, windows
+from . import conditions, job, smooth, windows
 from .diffusion import sampler, schedule
 from .enlarge import enlarge
 from .geometry import anchors, patterns, reproject
@@ -377,6 +377,14 @@ def enlarged(run: Run, prompt: Prompt, shadow: Shadows, picture: np.ndarray, fra
         return to_bytes(enlarge(sampled, small, large, *index, prompt.look, prompt.azimuth)[None])[0]
 
 
+def unstaired(run: Run, picture: np.ndarray, frame: int) -> np.ndarray:
+    """A frame (H, W, 3) with smooth silhouettes: the passes know one surface a pixel."""
+    shot = run.full or run.shot
+    at = smooth.edges(shot.depth([frame])[0], shot.normal([frame])[0], shot.index([frame])[0])
+    out = smooth.smooth(torch.from_numpy(picture).float() / 255, at)
+    return (out * 255).round().clamp(0, 255).byte().numpy()
+
+
 def write_frames(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window], number: int) -> None:
     """Frames that no later window changes, as PNG, cropped to what the artist asked for."""
     folder = run.shot.job.folder / "frames.part"
@@ -390,7 +398,7 @@ def write_frames(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.W
             if path.is_file() and hashes.get(name) == job.digest(path):
                 continue
             sampled = final_frame(run, plan, number, frame)
-            picture = enlarged(run, prompt, shadow, sampled, frame)[y : y + h, x : x + w]
+            picture = unstaired(run, enlarged(run, prompt, shadow, sampled, frame), frame)[y : y + h, x : x + w]
             job.write_bytes(path, iio.imwrite("<bytes>", picture, extension=".png"))
             hashes[name] = job.digest(path)
             run.phase("decode", frame + 1, run.shot.frames)
