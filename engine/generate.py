@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
 from .models import shading, text
 from .models.lite import Lite, LiteConfig, Sample
-from .prompt import words
+from .prompt import things, words
 from .shot import (
     Shadows,
     Shot,
@@ -55,6 +55,7 @@ PREVIEW = 256  # pixels wide
 CACHE_SOURCES = 3  # known frames that a window looks back on
 MOST_TOLD = 8  # words of a prompt that were not understood
 LOWEST_SUN = 0.06  # radians: below, shadows have no end
+MIRRORS = 0.4  # mean gloss of a thing that is of metal or glass
 PLAIN = "a photo"  # what guidance pulls away from where there is no negative prompt
 
 
@@ -91,6 +92,7 @@ class Prompt:
     azimuth: Tensor
     toward: Tensor  # (3,) to the sun
     paint: patterns.Paint  # the material and the hand that it asks for
+    own: list[tuple[Tensor, patterns.Paint]]  # of things that it speaks of: indices of objects, their material
 
 
 def generate(folder: Path, say: Say, stop: Stop, weights: Path = store.BUNDLED) -> dict[str, Any]:
@@ -165,24 +167,35 @@ def read_prompt(run: Run) -> Prompt:
     run.phase("text")
     shot, j = run.shot, run.shot.job
     sun = sun_facts(shot)
-    told = words.tells_light(j.prompt)
+    said, prompt = things.things(j.prompt, j.objects)
+    told = words.tells_light(prompt)
     some = sorted({0, shot.frames // 2, shot.frames - 1})
     facts = maps(shot, some, None, None, torch.float32, run.tick)
     statistics = conditions.statistics(facts, None if told or sun is None else sun[1], bool(lamps(shot)))[None]
-    raw, tokens, pooled, _ = run.model.look(text.encode([words.as_taught(j.prompt)]), statistics)
+    raw, tokens, pooled, _ = run.model.look(text.encode([words.as_taught(prompt)]), statistics)
     avoided = text.encode([words.as_taught(j.negative_prompt or PLAIN)])
     raw_un, tokens_un, pooled_un, _ = run.model.look(avoided, statistics)
     if j.guidance != 1:
         raw = sampler.guide(raw, raw_un, j.guidance)
-    raw = shading.only_named(raw, j.prompt)
+    raw = shading.only_named(raw, prompt)
     look = shading.with_sky(shading.unpack(raw), torch.tensor([1.0 + j.seed % 97]))
     look = shading.in_place(look, facts[None])
     if not told:  # what the prompt leaves open the scene knows
         look |= own_light(shot, look)
     angle = torch.full((1, 1, 1, 1, 1), azimuth(shot))
     toward = shading.sun_direction(look["height"].clamp_min(LOWEST_SUN), angle).flatten()
-    texts = (tokens, pooled), (tokens_un, pooled_un)
-    return Prompt(*texts, look, angle, toward, shading.paint(look))
+    own = [shading.of_its_own(t.material, t.dye, t.glows, mirrors(facts, shot, some, t)) for t in said]
+    look |= {f"own_{name}": torch.cat([row[name] for row in own]) for name in own[0]} if own else {}
+    paints = [shading.paint({**look, **{k: v[:, None, :, None, None] for k, v in row.items()}}) for row in own]
+    laid = [(torch.tensor(sorted(t.objects)), replace(p, lines=False)) for t, p in zip(said, paints, strict=True)]
+    return Prompt((tokens, pooled), (tokens_un, pooled_un), look, angle, toward, shading.paint(look), laid)
+
+
+def mirrors(facts: Tensor, shot: Shot, frames: list[int], thing: things.Thing) -> bool:
+    """Whether a thing is of metal or glass all over: else what it has of both shows through what it is given."""
+    at = torch.isin(shot.index(frames), torch.tensor(sorted(thing.objects)))
+    gloss = facts[:, conditions.SLICE["gloss"].start][at]
+    return bool(len(gloss)) and float(gloss.mean()) > MIRRORS
 
 
 def cast_shadows(run: Run, prompt: Prompt) -> Shadows:
@@ -202,7 +215,7 @@ def cast_shadows(run: Run, prompt: Prompt) -> Shadows:
 
 def window_maps(run: Run, prompt: Prompt, shadow: Shadows, frames: list[int]) -> Tensor:
     """Conditions (f, C, H, W) of the sampled frames, weakened as the artist asked."""
-    return weakened(run, maps(run.shot, frames, shadow, prompt.paint, torch.float16, run.tick))
+    return weakened(run, maps(run.shot, frames, shadow, prompt.paint, torch.float16, run.tick, prompt.own))
 
 
 def weakened(run: Run, out: Tensor) -> Tensor:
@@ -370,7 +383,7 @@ def enlarged(run: Run, prompt: Prompt, shadow: Shadows, picture: np.ndarray, fra
     with torch.inference_mode():
         small = window_maps(run, prompt, shadow, [frame])[0]
         own = dataclasses.replace(shadow, shot=run.full)
-        large = weakened(run, maps(run.full, [frame], own, prompt.paint, torch.float32, run.tick))[0]
+        large = weakened(run, maps(run.full, [frame], own, prompt.paint, torch.float32, run.tick, prompt.own))[0]
         run.tick()
         sampled = torch.from_numpy(picture).permute(2, 0, 1).float() / 127.5 - 1
         index = run.shot.index([frame])[0], run.full.index([frame])[0]
