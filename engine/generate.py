@@ -109,7 +109,7 @@ def make(run: Run) -> None:
     prompt = timed(run, "text", read_prompt)
     shadow = timed(run, "conditions", cast_shadows, prompt)
     plan = windows.plan(run.shot.frames, list(run.shot.job.cuts), windows.length(*run.shot.size))
-    timed(run, "sample", sample_pilot, prompt, shadow)
+    timed(run, "sample", sample_keyframes, prompt, shadow, plan)
     for number in range(len(plan)):
         timed(run, "sample", sample_window, prompt, shadow, plan, number)
         timed(run, "decode", write_frames, prompt, shadow, plan, number)
@@ -301,46 +301,44 @@ def to_bytes(picture: Tensor) -> np.ndarray:
     return ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def sample_pilot(run: Run, prompt: Prompt, shadow: Shadows) -> None:
-    """The shot's pilot, its first known frame: a clip of one, which all of the first window then looks back on."""
-    if run.state.find("pilot") is not None:
-        return
-    frame = pilot_index(run.shot)
-    x0 = denoise(run, "pilot", window_noise(run, [frame]), window_maps(run, prompt, shadow, [frame]), prompt, 0, 0)
-    run.state.keep("pilot", to_bytes(x0), replaces=f"pilot_step_{run.shot.job.steps - 1}")
+def sample_keyframes(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window]) -> None:
+    """The middle of every window, as a still that looks back on the keyframes before it.
+
+    All that is between looks back on keyframes alone: no window hands its errors on to the next, and what minute two
+    shows of a wall is one keyframe away from what minute one shows of it.
+    """
+    for number in range(len(plan)):
+        name, frame = f"keyframe_{number:04d}", keyframe(plan, number)
+        if run.state.find(name) is not None:
+            continue
+        cond = window_maps(run, prompt, shadow, [frame])
+        if number:
+            look_back(run, cond, [frame], known_frames(run, plan, frame, range(number)))
+        x0 = denoise(run, name, window_noise(run, [frame]), cond, prompt, 0, 0)
+        run.state.keep(name, to_bytes(x0), replaces=f"{name}_step_{run.shot.job.steps - 1}")
 
 
-def pilot_index(shot: Shot) -> int:
-    """The middle of what the first window holds."""
-    end = min([*shot.job.cuts[1:], shot.frames, windows.length(*shot.size)])
-    return end // 2
+def keyframe(plan: list[windows.Window], number: int) -> int:
+    return plan[number].start + plan[number].count // 2
 
 
-def known_frames(run: Run, plan: list[windows.Window], number: int) -> list[tuple[int, np.ndarray]]:
-    """What a window looks back on: the first one on the pilot, later ones on the seam and on the nearest cameras."""
-    if number == 0:
-        return [(pilot_index(run.shot), pilot(run))]
-    window = plan[number]
-    middle = run.shot.c2w[min(window.start + window.count // 2, run.shot.frames - 1)]
-    candidates: list[tuple[float, int, int]] = []
-    for n, earlier in enumerate(plan[:number]):
-        for f in (
-            earlier.start,
-            earlier.start + earlier.count // 2,
-            min(earlier.stop, window.start or earlier.stop) - 1,
-        ):
-            apart = float((run.shot.c2w[f, :3, 3] - middle[:3, 3]).norm()) / run.shot.scale
-            turned = 1 - float(run.shot.c2w[f, :3, 2] @ middle[:3, 2])
-            candidates.append((apart + turned, f, n))
-    nearest = sorted(candidates)[:CACHE_SOURCES]
-    if not window.first:  # the seam's own frame always
-        nearest[-1] = (0.0, window.start, number - 1)
-    return [(f, finished(run, n)[f - plan[n].start]) for _, f, n in nearest]
+def known_frames(run: Run, plan: list[windows.Window], frame: int, among: range) -> list[tuple[int, np.ndarray]]:
+    """The keyframes of some windows whose cameras stand nearest to that frame's, with their pictures."""
+    c2w = run.shot.c2w
+
+    def away(number: int) -> float:
+        known = keyframe(plan, number)
+        apart = float((c2w[known, :3, 3] - c2w[frame, :3, 3]).norm()) / run.shot.scale
+        return apart + 1 - float(c2w[known, :3, 2] @ c2w[frame, :3, 2])
+
+    nearest = sorted(among, key=away)[:CACHE_SOURCES]
+    return [(keyframe(plan, number), kept_keyframe(run, number)) for number in nearest]
 
 
-def pilot(run: Run) -> np.ndarray:
-    found = run.state.find("pilot")
-    assert found is not None  # sampled before any window
+def kept_keyframe(run: Run, number: int) -> np.ndarray:
+    found = run.state.find(f"keyframe_{number:04d}")
+    if found is None:
+        raise job.BadJob(f"state/keyframe_{number:04d}.npy changed while the job ran; run the job again")
     return found[0]
 
 
@@ -361,7 +359,7 @@ def sample_window(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.
     frames = window.frames()
     run.phase("conditions", number, len(plan))
     cond = window_maps(run, prompt, shadow, frames)
-    look_back(run, cond, frames, known_frames(run, plan, number))
+    look_back(run, cond, frames, known_frames(run, plan, keyframe(plan, number), range(len(plan))))
     x0 = denoise(run, name, window_noise(run, frames), cond, prompt, number * steps, len(plan) * steps)
     run.state.keep(name, to_bytes(x0[: window.count]), replaces=f"{name}_step_{steps - 1}")
 
