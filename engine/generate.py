@@ -29,7 +29,7 @@ from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
 from .models import shading, text
 from .models.lite import Lite, LiteConfig, Sample
-from .prompt import things, words
+from .prompt import negation, things, words
 from .shot import (
     Shadows,
     Shot,
@@ -167,17 +167,20 @@ def read_prompt(run: Run) -> Prompt:
     run.phase("text")
     shot, j = run.shot, run.shot.job
     sun = sun_facts(shot)
-    said, prompt = things.things(j.prompt, j.objects)
+    asked, avoided = negation.split(j.prompt)
+    avoided = f"{avoided} {j.negative_prompt}".strip()
+    said, prompt = things.things(asked, j.objects)
     told = words.tells_light(prompt)
     some = sorted({0, shot.frames // 2, shot.frames - 1})
     facts = maps(shot, some, None, None, torch.float32, run.tick)
     statistics = conditions.statistics(facts, None if told or sun is None else sun[1], bool(lamps(shot)))[None]
     raw, tokens, pooled, _ = run.model.look(text.encode([words.as_taught(prompt)]), statistics)
-    avoided = text.encode([words.as_taught(j.negative_prompt or PLAIN)])
-    raw_un, tokens_un, pooled_un, _ = run.model.look(avoided, statistics)
+    raw_un, tokens_un, pooled_un, _ = run.model.look(text.encode([words.as_taught(avoided or PLAIN)]), statistics)
+    if avoided:
+        raw = shading.without(raw, raw_un, run.model.look(text.encode([words.as_taught(PLAIN)]), statistics)[0])
     if j.guidance != 1:
         raw = sampler.guide(raw, raw_un, j.guidance)
-    raw = shading.only_named(raw, prompt)
+    raw = shading.only_named(raw, prompt, avoided)
     look = shading.with_sky(shading.unpack(raw), torch.tensor([1.0 + j.seed % 97]))
     look = shading.in_place(look, facts[None])
     if not told:  # what the prompt leaves open the scene knows
@@ -493,7 +496,7 @@ def warnings(run: Run) -> list[str]:
         out.append("The negative prompt has no effect at guidance 1; raise guidance to 1.5 or more")
     if run.shot.job.prompt and not words.words(run.shot.job.prompt):
         out.append("No words were found in the prompt; the look is the plainest daylight")
-    strange = words.not_understood(run.shot.job.prompt, scene_names(run.shot))
+    strange = words.not_understood(" ".join(negation.split(run.shot.job.prompt)), scene_names(run.shot))
     if strange:
         out.append(f"Not understood, so without effect: {', '.join(strange[:MOST_TOLD])}")
     return out

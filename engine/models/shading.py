@@ -94,8 +94,16 @@ def paint(look: Look) -> patterns.Paint:
     return patterns.Paint(tuple(one["pattern"]), one["on_up"][0], one["on_side"][0], one["paint"][0], by_hand)
 
 
-def only_named(raw: Tensor, prompt: str) -> Tensor:
-    """Raw numbers (1, LOOK_WIDTH) with a material, a dye or a hand only where a word of the prompt can mean it.
+def without(raw: Tensor, avoided: Tensor, plain: Tensor) -> Tensor:
+    """Raw numbers (1, LOOK_WIDTH) less what the prompt and the words to be avoided have in common: by how much either
+    of them moves a number away from what it is under a plain prompt, in the same direction."""
+    moved, away = raw - plain, avoided - plain
+    return raw - torch.where(moved * away > 0, moved.sign() * torch.minimum(moved.abs(), away.abs()), 0)
+
+
+def only_named(raw: Tensor, prompt: str, avoided: str = "") -> Tensor:
+    """Raw numbers (1, LOOK_WIDTH) with a material, a dye or a hand only where a word of the prompt can mean it and none
+    of those to be avoided does.
 
     What the prompt names is known; the network decides among that, and whether it is meant (a red coat is no red wall).
     """
@@ -104,7 +112,7 @@ def only_named(raw: Tensor, prompt: str) -> Tensor:
     rows = {"material": list(materials.MATERIALS), "dye": list(materials.DYES), "hand": list(materials.HANDS)}
     for name, (size, kind) in LOOK.items():
         if kind == "class":
-            may = named(prompt, tables[name])
+            may = named(prompt, tables[name]) - named(avoided, tables[name])
             barred = [i for i, row in enumerate(rows[name]) if row != "none" and row not in may]
             out[:, [start + i for i in barred]] = -torch.inf
         start += size
