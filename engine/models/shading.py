@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..conditions import SLICE, distance_from_channel, hemisphere
+from ..conditions import SLICE, distance_from_channel, hemisphere, power
 from ..geometry import patterns
 from ..geometry.value_noise import value_noise
 from ..prompt.words import COLOUR_WORDS, MATERIALS, STYLES, named
@@ -92,6 +92,16 @@ def paint(look: Look) -> patterns.Paint:
     one = {name: look[name][0].flatten().tolist() for name in wanted}
     by_hand = any(one[name][0] > 0 for name in DRAWN)
     return patterns.Paint(tuple(one["pattern"]), one["on_up"][0], one["on_side"][0], one["paint"][0], by_hand)
+
+
+LIGHT = ("sky_light", "ground_light", "sun", "zenith", "horizon")
+MOVED = 0.05  # of a raw number, from which on it says something
+
+
+def tells_light(added: Tensor) -> bool:
+    """Whether what is added to a raw look (1, LOOK_WIDTH) says what the light is like."""
+    parts = dict(zip(LOOK, added.split([size for size, _ in LOOK.values()], 1), strict=True))
+    return any(float(parts[name].abs().max()) > MOVED for name in LIGHT)
 
 
 def without(raw: Tensor, avoided: Tensor, plain: Tensor) -> Tensor:
@@ -192,9 +202,9 @@ def sky(direction: Tensor, sun: Tensor, look: Look) -> Tensor:
     with a glow around the sun."""
     if "world" in look:
         return world(direction, look["world"])
-    low = (1 - direction[:, :, 2:3].clamp(0, 1)) ** 4
+    low = power(1 - direction[:, :, 2:3].clamp(0, 1), 4)
     toward = (direction * sun).sum(2, keepdim=True).clamp(0, 1)
-    halo = look["glow"] * (0.14 * toward**8 + 0.1 * toward**64)
+    halo = look["glow"] * (0.14 * power(toward, 8) + 0.1 * power(toward, 64))
     return look["zenith"] + (look["horizon"] - look["zenith"]) * low + look["sun"] * halo
 
 
@@ -210,7 +220,7 @@ def _shares(facts: dict[str, Tensor], look: Look, drift: Tensor) -> tuple[Tensor
     up = facts["normal"][:, :, 2:3]
     snow = look["snow"] * ((up - 0.25) * 2 + drift).clamp(0, 1)
     facing = (facts["ray"] * facts["normal"]).sum(2, keepdim=True).abs().clamp(0, 1)
-    fresnel = (1 - facing) ** 5
+    fresnel = power(1 - facing, 5)
     mirror = facts["gloss"] * (0.35 + 0.65 * fresnel)
     puddle = look["wet"] * (up - 0.6).clamp(0, 0.4) / 0.4 * (0.08 + 0.8 * fresnel)
     return snow, torch.maximum(mirror, puddle) * (1 - snow)
