@@ -126,6 +126,16 @@ class State:
             yield array
         self._registered(name, replaces)
 
+    @contextlib.contextmanager
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: Any) -> Iterator[np.ndarray]:
+        """The same for the time of the block only."""
+        path = self.folder / f"{name}.npy"
+        try:
+            with job.new_array(path, dtype, shape) as array:
+                yield array
+        finally:
+            path.unlink(missing_ok=True)
+
     def _registered(self, name: str, replaces: str | None) -> None:
         files = {**self.facts["files"], name: job.digest(self.folder / f"{name}.npy")}
         if replaces:

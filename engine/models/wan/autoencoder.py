@@ -9,7 +9,7 @@ Shapes: B batch, F frames = 4 n + 1, T = n + 1 latent frames, H W pixels, h w la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -56,6 +56,7 @@ class Past:
     """What a clip's earlier chunks left behind, for one direction of one pass."""
 
     tick: Tick = _nothing
+    single: bool = False  # frames go one by one through the layers that work at their full number
     first: bool = True  # this chunk is the clip's first picture
     frames: dict[nn.Module, Tensor] = field(default_factory=dict)  # the last inputs of each convolution
 
@@ -91,7 +92,7 @@ class ChannelNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(channels, *[1] * dimensions))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (F.normalize(x.float(), dim=1) * x.shape[1] ** 0.5 * self.gamma.float()).to(x.dtype)
+        return F.normalize(x.float(), dim=1).mul_(x.shape[1] ** 0.5).mul_(self.gamma.float()).to(x.dtype)
 
 
 def through(layers: Iterable[nn.Module], x: Tensor, past: Past) -> Tensor:
@@ -102,12 +103,23 @@ def through(layers: Iterable[nn.Module], x: Tensor, past: Past) -> Tensor:
     return x
 
 
+def each_by_itself(layers: Sequence[nn.Module], x: Tensor, past: Past) -> Tensor:
+    """The same as `through`, a frame at a time where `past` says so: what a layer saw before is kept either way."""
+    if not past.single:
+        return through(layers, x, past)
+    for i, layer in enumerate(layers):
+        if x.shape[2] > 1:  # depth first: of what follows no more than one frame is held
+            return torch.cat([each_by_itself(layers[i:], frame, past) for frame in x.split(1, 2)], 2)
+        x = through([layer], x, past)
+    return x
+
+
 class Residual(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            ChannelNorm(inputs, 3), nn.SiLU(), CausalConv3d(inputs, outputs, (3, 3, 3)),
-            ChannelNorm(outputs, 3), nn.SiLU(), nn.Identity(), CausalConv3d(outputs, outputs, (3, 3, 3)),
+            ChannelNorm(inputs, 3), nn.SiLU(inplace=True), CausalConv3d(inputs, outputs, (3, 3, 3)),
+            ChannelNorm(outputs, 3), nn.SiLU(inplace=True), nn.Identity(), CausalConv3d(outputs, outputs, (3, 3, 3)),
         )  # fmt: skip
         self.shortcut = CausalConv3d(inputs, outputs, (1, 1, 1)) if inputs != outputs else nn.Identity()
 
@@ -220,7 +232,7 @@ def middle(channels: int) -> nn.Sequential:
 
 
 def head(channels: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(ChannelNorm(channels, 3), nn.SiLU(), CausalConv3d(channels, outputs, (3, 3, 3)))
+    return nn.Sequential(ChannelNorm(channels, 3), nn.SiLU(inplace=True), CausalConv3d(channels, outputs, (3, 3, 3)))
 
 
 class Encoder(nn.Module):
@@ -241,7 +253,9 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
         """A chunk (B, C, 1 or 4, H, W) -> mean and log variance of one latent frame (B, 2 C', 1, h, w)."""
-        return through([self.conv1, *self.downsamples, *self.middle, *self.head], x, past)
+        layers = [self.conv1, *self.downsamples, *self.middle, *self.head]
+        full = next(i for i, layer in enumerate(layers) if isinstance(layer, Down | DownGroup)) + 1
+        return through(layers[full:], each_by_itself(layers[:full], x, past), past)
 
 
 class Decoder(nn.Module):
@@ -263,7 +277,7 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
         """One latent frame (B, C, 1, h, w) -> its pictures (B, C', 1 or 4, H, W)."""
-        return through([self.conv1, *self.middle, *self.upsamples, *self.head], x, past)
+        return each_by_itself([self.conv1, *self.middle, *self.upsamples, *self.head], x, past)
 
 
 class Autoencoder(nn.Module):
@@ -273,6 +287,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.compute = torch.float32
+        self.single = False  # frames one by one: the same pictures, in less memory
         self.encoder = Encoder(config)
         self.conv1 = CausalConv3d(2 * config.channels, 2 * config.channels, (1, 1, 1))
         self.conv2 = CausalConv3d(config.channels, config.channels, (1, 1, 1))
@@ -295,7 +310,7 @@ class Autoencoder(nn.Module):
 
     def encoding(self, pictures: Iterable[Tensor], tick: Tick = _nothing) -> Iterator[Tensor]:
         """Chunks (B, 3, 1, H, W), then (B, 3, 4, H, W) -> for each its latent frame (B, C, 1, h, w)."""
-        past = Past(tick)
+        past = Past(tick, self.single)
         for chunk in pictures:
             refuse_size(chunk, self.config.stride)
             if chunk.shape[2] != (1 if past.first else CHUNK):
@@ -311,7 +326,7 @@ class Autoencoder(nn.Module):
 
     def decoding(self, latents: Tensor, tick: Tick = _nothing) -> Iterator[Tensor]:
         """(B, C, T, h, w) -> pictures of one latent frame after the other: (B, 3, 1, H, W), then (B, 3, 4, H, W)."""
-        past = Past(tick)
+        past = Past(tick, self.single)
         mean, deviation = self.statistics(latents.device)
         for latent in latents.split(1, 2):
             pictures = self.decoder(self.conv2((latent.float() * deviation + mean).to(self.compute)), past)
