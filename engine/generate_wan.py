@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +156,9 @@ def refuse(j: job.Job, config: WanConfig, entry: registry.Entry) -> None:
             "Control or Camera model, set Control to 0 to film without, or begin with the base colours (denoise)"
         )
     if j.references and not {"reference images", "reference image"} & set(able):
-        raise job.BadJob(f"{name} has no input for reference pictures: choose a VACE or Control model, or leave them out")
+        raise job.BadJob(f"{name} has no input for reference pictures: choose a VACE or Control model, or none of them")
     if (j.known or j.references) and config.vace_layers and not j.control_strength:
-        raise job.BadJob(f"{name} is told known frames and reference pictures by its control, which is 0: raise Control")
+        raise job.BadJob(f"{name} is told known frames and reference pictures by its Control, which is 0: raise it")
     most = MOST_REFERENCES if config.vace_layers else 1
     if len(j.references) > most:
         raise job.BadJob(f"{name} reads {most} reference pictures at most, not {len(j.references)}: leave some out")
@@ -166,7 +167,7 @@ def refuse(j: job.Job, config: WanConfig, entry: registry.Entry) -> None:
     if config.image and not j.known and not config.camera_fold and not config.reference_channels:
         raise job.BadJob(f"{name} goes on from a first frame, and the job has none: give one, or choose another model")
     if config.image and j.known and official_image(entry) is None:
-        raise job.BadJob(f"{name} looks at its first frame through CLIP, which its entry lacks: import clip_vision_h too")
+        raise job.BadJob(f"{name} looks at its first frame through CLIP, which its entry lacks: import clip_vision_h")
 
 
 def refuse_known(j: job.Job, name: str, able: Sequence[str], last: int) -> None:
@@ -269,7 +270,7 @@ def clips(run: Run) -> list[Clip]:
     cuts = [*shot.job.cuts, shot.frames]
     return [
         Clip(i, a, b, shapes.latent(b - a, shot.size[1], shot.size[0], run.model.latents), front)
-        for i, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False))
+        for i, (a, b) in enumerate(pairwise(cuts))
     ]
 
 
@@ -314,7 +315,8 @@ def read_controls(run: Run, clip: Clip) -> list[str]:
     run.phase("conditions", clip.number, len(clips(run)))
     makers = {
         "vace": (bool(config.vace_layers), make_vace), "extra": (bool(config.extra_channels), make_extra),
-        "reference": (bool(config.reference_channels), make_reference), "first": (is_overwritten(run, clip), make_first),
+        "reference": (bool(config.reference_channels), make_reference),
+        "first": (is_overwritten(run, clip), make_first),
         "base": (run.shot.job.denoise < 1, make_base),
     }  # fmt: skip
     for kind, (wanted, maker) in makers.items():
@@ -421,9 +423,7 @@ def make_first(run: Run, clip: Clip, name: str) -> None:
 def make_base(run: Run, clip: Clip, name: str) -> None:
     """Latents of the base colours, which sampling begins from where it begins with less noise."""
     with run.state.filled(name, shape_of(clip, clip.shape.channels)) as out:
-        put_encoded(
-            run, out, clip, lambda frames: scene.base_colours(run.shot, frames), run.model.autoencoder()
-        )
+        put_encoded(run, out, clip, lambda frames: scene.base_colours(run.shot, frames), run.model.autoencoder())
 
 
 # ---------------------------------------------------------------- noise
@@ -567,7 +567,7 @@ def step(
     """One step of a whole clip: each window predicts, what two of them predict is blended, and the latents that no
     later window changes go on. x and out: the sample (C, R + T, h, w), then what the sampler remembers."""
     front, carried = clip.front, None
-    ahead = torch.zeros(1, clip.shape.channels, front, *x.shape[3:])  # of the reference pictures' frames, by all windows
+    ahead = torch.zeros(1, clip.shape.channels, front, *x.shape[3:])  # of the reference pictures, by all windows
     for number, window in enumerate(parts):
         noisy = told.part(x[0], window, front)
         predicted = predict(run, told, window, noisy, sigmas, i).cpu()

@@ -93,7 +93,8 @@ class Networks:
             self.dtype if blocks else torch.float32, swapped, self.rung.eight_bit and blocks, self.mergers.get(part)
         )
         moves = swapped and self.device != "cpu"
-        model = checkpoint.load(self.opened[part], device="cpu" if moves else self.device, tick=self.tick, manner=manner)
+        place = "cpu" if moves else self.device
+        model = checkpoint.load(self.opened[part], device=place, tick=self.tick, manner=manner)
         if isinstance(model, Autoencoder):
             model.single = not self.rung.together
         elif moves:

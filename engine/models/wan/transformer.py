@@ -81,8 +81,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def sliced(work: Callable[..., Tensor], x: Tensor, *along: Tensor) -> Tensor:
-    """work(x, *along), SLICE tokens at a time: x (B, L, D), the others (L, ...) -> (B, L, D'). `work` knows each token by
-    itself alone."""
+    """work(x, *along), SLICE tokens at a time: x (B, L, D), the others (L, ...) -> (B, L, D'). `work` knows each
+    token by itself alone."""
     count = x.shape[1]
     if count <= SLICE:
         return work(x, *along)
