@@ -284,7 +284,7 @@ def _is_lora(entry: Any) -> bool:
     return good and _number(-MOST_STRENGTH, MOST_STRENGTH)(entry.get("strength", 1.0), {}) is None
 
 
-SPEEDS: Mapping[str, type] = {"compile": bool, "guidance_until": float, "cache": float, "products": str}
+SPEEDS: Mapping[str, type] = {"compile": bool, "guidance_until": float, "cache": float, "products": str, "decode": str}
 
 
 def _speed(value: Any, _: dict) -> str | None:
@@ -420,8 +420,9 @@ def _pinhole(K: np.ndarray) -> np.ndarray:
 
 def settled(job: Job, steps: int, guidance: float, shift: float | None = None) -> Job:
     """The same job, what it leaves open as a model's recipe says."""
-    left_open = {"steps": steps, "guidance": guidance, "shift": shift}
-    return replace(job, **{name: value for name, value in left_open.items() if getattr(job, name) is None})
+    own = {"steps": steps, "guidance": guidance, "shift": shift}
+    left_open: dict[str, Any] = {name: value for name, value in own.items() if getattr(job, name) is None}
+    return replace(job, **left_open)
 
 
 def asks(job: Job) -> list[str]:
