@@ -6,23 +6,17 @@ A job that was cut off goes on from its last step; its frames are the same bytes
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import sys
 import time
-import traceback
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import conditions, enlarge, job, smooth, windows
+from . import conditions, enlarge, job, smooth, take, windows
 from .diffusion import sampler, schedule
 from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
@@ -45,13 +39,11 @@ from .shot import (
     thinned,
 )
 from .state import State
+from .take import Say, Stop, is_made, name_frames, preview, tick, timed, to_bytes
 from .weights import machine, store
 
-Say = Callable[[dict[str, Any]], None]
-Stop = Callable[[], bool]
-
-LITE = "lite"  # the one family there is; its weights are bundled
-PREVIEW = 256  # pixels wide
+LITE = "lite"  # the family whose weights are bundled; generate_wan.py tells the same story for the others
+GUIDANCE = 1.0  # of a job that does not say
 CACHE_SOURCES = 3  # known frames that a window looks back on
 MOST_TOLD = 8  # words of a prompt that were not understood
 LOWEST_SUN = 0.06  # radians: below, shadows have no end
@@ -60,28 +52,7 @@ HALO = 8  # rows beside them that outlines look at
 MIRRORS = 0.4  # mean gloss of a thing that is of metal or glass
 PLAIN = "a photo"  # what guidance pulls away from where there is no negative prompt
 
-
-@dataclass
-class Run:
-    """What a job needs at hand while it runs."""
-
-    shot: Shot  # as it is sampled
-    model: Lite
-    at: machine.Machine
-    state: State
-    say: Say
-    stop: Stop
-    weights: str = ""  # their fingerprint
-    full: Shot | None = None  # as it was captured, where that is larger
-    began: float = field(default_factory=time.monotonic)
-    spent: dict[str, float] = field(default_factory=dict)
-
-    def tick(self) -> None:
-        tick(self.stop)
-
-    def phase(self, name: str, step: int = 0, steps: int = 0, eta: float | None = None) -> None:
-        self.tick()
-        self.say({"phase": name, "step": step, "steps": steps, "eta": eta})
+Run = take.Run[Lite]
 
 
 @dataclass(frozen=True)
@@ -99,11 +70,24 @@ class Prompt:
 
 def generate(folder: Path, say: Say, stop: Stop, weights: Path = store.BUNDLED) -> dict[str, Any]:
     """Makes a job folder's frames; returns its report. Raises BadJob, BadWeights, Cancelled, DiskFull."""
-    run = begin(Path(folder), say, stop, weights)
+    tick(stop)
+    say({"phase": "text", "step": 0, "steps": 0, "eta": None})
+    shot = open_shot(Path(folder))
+    family = family_of(shot.job.model)
+    run = family.begin(shot, say, stop, weights)
     if not is_made(run):
         with torch.inference_mode():
-            make(run)
-    return finish(run)
+            family.make(run)
+    return take.finish(run, family.told)
+
+
+def family_of(model: str) -> take.Family:
+    """Who makes the frames."""
+    if model == LITE:
+        return take.Family(begin, make, told)
+    from . import generate_wan
+
+    return generate_wan.FAMILY
 
 
 def make(run: Run) -> None:
@@ -118,13 +102,6 @@ def make(run: Run) -> None:
     name_frames(run)
 
 
-def timed(run: Run, phase: str, work: Callable, *arguments: Any) -> Any:
-    began = time.monotonic()
-    result = work(run, *arguments)
-    run.spent[phase] = run.spent.get(phase, 0.0) + time.monotonic() - began
-    return result
-
-
 def load_model(weights: Path = store.BUNDLED) -> Lite:
     """The model whose weights lie in a folder, ready to sample."""
     config = store.config(weights, LITE)
@@ -133,14 +110,17 @@ def load_model(weights: Path = store.BUNDLED) -> Lite:
     return model.eval()
 
 
-def begin(folder: Path, say: Say, stop: Stop, weights: Path) -> Run:
-    """Opens the job and loads its model; between two steps of it the job can be stopped."""
-    tick(stop)
-    say({"phase": "text", "step": 0, "steps": 0, "eta": None})
-    shot = open_shot(folder)
-    if shot.job.model not in job.MODELS:
-        known = ", ".join(job.MODELS)
-        raise job.BadJob(f"the model {shot.job.model!r} is not installed; expected {known}; choose it in the panel")
+def settled(shot: Shot) -> Shot:
+    """The shot, with what its job leaves open. Raises BadJob for what this model cannot be told."""
+    asked = job.asks(shot.job)
+    if asked:
+        raise job.BadJob(f"the lite model can't be told {asked[0]}: leave it out, or choose another model in the panel")
+    return replace(shot, job=job.settled(shot.job, job.DEFAULT_STEPS, GUIDANCE))
+
+
+def begin(shot: Shot, say: Say, stop: Stop, weights: Path) -> Run:
+    """Loads the model; between two steps of it the job can be stopped."""
+    shot = settled(shot)
     began = time.monotonic()
     tick(stop)
     model = load_model(weights)
@@ -154,11 +134,6 @@ def begin(folder: Path, say: Say, stop: Stop, weights: Path) -> Run:
     run = Run(small, model, at, state, say, stop, fingerprint, None if small is shot else shot)
     run.spent["load"] = time.monotonic() - began
     return run
-
-
-def tick(stop: Stop) -> None:
-    if stop():
-        raise job.Cancelled
 
 
 # ---------------------------------------------------------------- text
@@ -302,11 +277,6 @@ def denoise(
     return x
 
 
-def to_bytes(picture: Tensor) -> np.ndarray:
-    """(f, 3, H, W) in -1..1 -> (f, H, W, 3) uint8."""
-    return ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-
-
 def sample_keyframes(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window]) -> None:
     """The middle of every window, as a still that looks back on the keyframes before it.
 
@@ -390,18 +360,8 @@ def enlarged(run: Run, prompt: Prompt, shadow: Shadows, picture: np.ndarray, fra
         height, index = run.full.size[1], run.shot.index([frame])[0]
         calm = tuple(name for name in enlarge.CALM if name in run.full.passes)
         small = enlarge.small(sampled, facts, index, height, prompt.look, prompt.azimuth, calm)
-    return np.concatenate(in_bands(run, height, lambda rows: large_rows(run, prompt, shadow, small, frame, rows)))
-
-
-def in_bands(run: Run, height: int, work: Callable[[slice], np.ndarray]) -> list[np.ndarray]:
-    """Some rows at a time, so that they stay in the processor's cache; one band on each of its cores."""
-    bands = [slice(y, min(y + BAND, height)) for y in range(0, height, BAND)]
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(run.at.threads) as pool:
-            return list(pool.map(work, bands))
-    finally:
-        torch.set_num_threads(run.at.threads)
+    bands = [slice(y, min(y + BAND, height)) for y in range(0, height, BAND)]  # each fits the processor's cache
+    return np.concatenate([large_rows(run, prompt, shadow, small, frame, rows) for rows in bands])
 
 
 def large_rows(
@@ -430,93 +390,16 @@ def unstaired(run: Run, picture: np.ndarray, frame: int) -> np.ndarray:
 
 
 def write_frames(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window], number: int) -> None:
-    """Frames that no later window changes, as PNG, cropped to what the artist asked for."""
-    folder = run.shot.job.folder / "frames.part"
-    folder.mkdir(exist_ok=True)
-    hashes = dict(run.state.facts.get("frames", {}))
-    x, y, w, h = (run.full or run.shot).job.crop
-    try:
-        for frame in windows.owned(plan, number):
-            name = job.frame_name(frame)
-            path = folder / name
-            if path.is_file() and hashes.get(name) == job.digest(path):
-                continue
-            sampled = final_frame(run, plan, number, frame)
-            picture = unstaired(run, enlarged(run, prompt, shadow, sampled, frame), frame)[y : y + h, x : x + w]
-            job.write_bytes(path, iio.imwrite("<bytes>", picture, extension=".png"))
-            hashes[name] = job.digest(path)
-            run.phase("decode", frame + 1, run.shot.frames)
-    finally:  # what was written before a stop counts
-        with contextlib.suppress(job.DiskFull):
-            run.state.note(frames=hashes)
+    """Frames that no later window changes."""
+
+    def picture(frame: int) -> np.ndarray:
+        return unstaired(run, enlarged(run, prompt, shadow, final_frame(run, plan, number, frame), frame), frame)
+
+    take.write_frames(run, windows.owned(plan, number), picture, run.at.threads)
 
 
-def preview(run: Run, picture: Tensor) -> None:
-    """A small picture of what is being made."""
-    step = max(1, picture.shape[-1] // PREVIEW)
-    path = run.state.folder / "preview.png"
-    job.write_bytes(path, iio.imwrite("<bytes>", to_bytes(picture[None, :, ::step, ::step])[0], extension=".png"))
-    run.say({"preview": "state/preview.png"})
-
-
-def is_made(run: Run) -> bool:
-    """Whether the frames have their final name already: the job was stopped while it measured them."""
-    hashes = run.state.facts.get("frames", {})
-    paths = [run.shot.job.folder / "frames" / job.frame_name(frame) for frame in range(run.shot.frames)]
-    return all(path.is_file() and hashes.get(path.name) == job.digest(path) for path in paths)
-
-
-def name_frames(run: Run) -> None:
-    """The frames take their name, and an earlier take of this folder makes way: only now, when they are all there."""
-    folder, frames = run.shot.job.folder, {job.frame_name(i) for i in range(run.shot.frames)}
-    for old in (folder / "frames.part").iterdir():
-        if old.name not in frames:  # of a longer shot that was begun here
-            old.unlink()
-    settle(folder)
-    (folder / "report.json").unlink(missing_ok=True)  # it tells of other frames
-    if (folder / "frames").exists():
-        (folder / "frames").rename(folder / "frames.before")
-    (folder / "frames.part").rename(folder / "frames")
-
-
-def settle(folder: Path) -> None:
-    """What others put beside the frames that made way moves in with the new ones."""
-    before, frames = folder / "frames.before", folder / "frames"
-    if not (before.is_dir() and frames.is_dir()):
-        return
-    for entry in before.iterdir():
-        if not job.is_frame_name(entry.name):
-            entry.rename(frames / entry.name)
-    shutil.rmtree(before)
-
-
-def finish(run: Run) -> dict[str, Any]:
-    """The frames are measured, the report is written and the state dropped. What is stopped here is still a take."""
-    settle(run.shot.job.folder)
-    run.phase("measure")
-    camera = timed(run, "measure", camera_report)
-    report = {
-        **camera, "model": run.shot.job.model, "weights": run.weights,
-        "seed": run.shot.job.seed, "machine": run.state.facts["machine"], "frames": run.shot.frames,
-        "seconds": {k: round(v, 2) for k, v in run.spent.items()},
-        "frame_hashes": run.state.facts["frames"], "warnings": warnings(run),
-    }  # fmt: skip
-    job.write_json(run.shot.job.folder / "report.json", report)
-    run.state.finish()
-    return report
-
-
-def camera_report(run: Run) -> dict[str, Any]:
-    """How the clip follows its camera. A finished take is not lost because it could not be measured."""
-    from .measure import measure
-
-    try:
-        return measure(run.shot.job.folder, stop=run.stop)
-    except (job.Cancelled, job.BadJob):  # stopped, or the folder is no longer a job's
-        raise
-    except Exception as error:  # the frames are there: say so, and go on
-        traceback.print_exc(file=sys.stderr)
-        return {"follows": None, "verdict": f"cannot be measured: {type(error).__name__}: {error}", "reasons": {}}
+def told(run: Run) -> dict[str, Any]:
+    return {"warnings": warnings(run)}
 
 
 def warnings(run: Run) -> list[str]:

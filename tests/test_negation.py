@@ -31,7 +31,7 @@ def look_of(tmp_path_factory, job_maker):
 
     def look_of(prompt, **values):
         shot = open_shot(folder)
-        shot = dataclasses.replace(shot, job=dataclasses.replace(shot.job, prompt=prompt, **values))
+        shot = dataclasses.replace(shot, job=dataclasses.replace(shot.job, prompt=prompt, guidance=1.0, **values))
         at, nowhere = generate.machine.choose(), bench_quality.Nowhere()
         run = generate.Run(shot, model, at, nowhere, lambda _: None, lambda: False)
         with torch.inference_mode():
