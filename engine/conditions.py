@@ -6,6 +6,7 @@ Knows passes and cameras; knows no network. Shapes: F frames, H W pixels, C chan
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,14 +37,18 @@ CHANNELS = {
     "ao": 1,  # share of the half-space over the surface that is free nearby; 1 where unknown or sky
     "open": 1,  # share of it that is sky; where unknown, as over open ground
 }
-WIDTH = sum(CHANNELS.values())
+SHADED = {  # what the head is told and no network
+    "slot": 1,  # which of the things that the prompt speaks of a pixel shows, counted from 1; 0 is none of them
+}
+WIDTH = sum(CHANNELS.values())  # what networks are given
+TOTAL = WIDTH + sum(SHADED.values())
 FREQUENCIES = (0.35, 1.4)  # turns per scale
 LOG_LIMIT = 2.0
 
 
 def _slices() -> dict[str, slice]:
     ends, start = {}, 0
-    for name, width in CHANNELS.items():
+    for name, width in {**CHANNELS, **SHADED}.items():
         ends[name] = slice(start, start + width)
         start += width
     return ends
@@ -110,9 +115,9 @@ def maps(
     open_: Tensor | None = None,  # (F, H, W) 0..1
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """All conditions of some frames, (F, WIDTH, H, W), the cache's channels still empty."""
+    """All conditions of some frames, (F, TOTAL, H, W), the cache's channels still empty."""
     F, H, W = depth.shape
-    out = torch.zeros(F, WIDTH, H, W, dtype=dtype, device=depth.device)
+    out = torch.zeros(F, TOTAL, H, W, dtype=dtype, device=depth.device)
     _, ray = cameras.rays(K, c2w, H, W)
     sky = ~torch.isfinite(depth)
     forward = c2w[:, None, None, :3, 2].to(ray.dtype)
@@ -178,32 +183,41 @@ SKY_AWAY = 3.0  # scales: where strokes on the sky lie
 
 def put_paint(
     maps: Tensor, paint: patterns.Paint, *, anchor: Tensor, normal: Tensor, footprint: Tensor, depth: Tensor,
-    index: Tensor, scale: float,
+    index: Tensor, scale: float, own: Sequence[tuple[Tensor, patterns.Paint]] = (),
 ) -> None:  # fmt: skip
-    """Draws the prompt's material and strokes on the surfaces, in place.
+    """Draws the prompt's material and strokes on the surfaces, in place; on things of their own (objects (N,), paint)
+    theirs.
 
     anchor (F, H, W, 3) in the world, scene units, and normal (F, H, W, 3) as the surface lay at the reference frame: a
     material turns with its object, and is the same in every shot from about that far. footprint, depth and index
     (F, H, W) as they are now.
     """
-    unit = 2.0 ** round(math.log2(scale))
-    shape = depth.shape
-    if paint.empty:
+    unit, shape = 2.0 ** round(math.log2(scale)), depth.shape
+    if paint.empty and not own:
         return
     ray = maps[:, SLICE["ray"]].permute(0, 2, 3, 1).float()
     sky = ~torch.isfinite(depth)
     point = torch.where(sky[..., None], ray * SKY_AWAY, (anchor / unit).float())
     pixel = torch.where(sky, SKY_AWAY * 1.5 / shape[2], footprint.float() / unit)
-    surface = patterns.surface(point, torch.where(sky[..., None], -ray, normal), pixel)
+    facing = torch.where(sky[..., None], -ray, normal)
+    surface = patterns.surface(point, facing, pixel)
 
     def put(name: str, value: Tensor) -> None:
         maps[:, SLICE[name].start] = value.view(shape).to(maps.dtype)
 
+    def lay(at: Tensor, material: patterns.Paint) -> None:
+        part = patterns.surface(point[at], facing[at], pixel[at])
+        drawn = *patterns.draw(material, part), patterns.cover(material, part, normal[at][:, 2])
+        for name, value in zip(("tone", "line", "cover"), drawn, strict=True):
+            maps[:, SLICE[name].start][at] = value.to(maps.dtype)
+
     if paint.cover > 0:
-        tone, line = patterns.draw(paint, surface)
-        put("tone", tone.view(shape) * ~sky)
-        put("line", line.view(shape) * ~sky)
-        put("cover", patterns.cover(paint, surface, normal[..., 2].reshape(-1)).view(shape) * ~sky)
+        lay(~sky, paint)
+    for number, (objects, material) in enumerate(own, 1):
+        at = torch.isin(index, objects) & (maps[:, SLICE["slot"].start] == 0)  # the first that speaks of it counts
+        maps[:, SLICE["slot"].start][at] = number
+        if material.cover > 0:
+            lay(at, material)
     if paint.lines:
         put("stroke", patterns.strokes(surface))
         put("pigment", patterns.pigment(surface))

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import conditions, job, windows
+from . import conditions, job, smooth, windows
 from .diffusion import sampler, schedule
 from .enlarge import enlarge
 from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
 from .models import shading, text
 from .models.lite import Lite, LiteConfig, Sample
-from .prompt import words
+from .prompt import things, words
 from .shot import (
     Shadows,
     Shot,
@@ -55,6 +55,7 @@ PREVIEW = 256  # pixels wide
 CACHE_SOURCES = 3  # known frames that a window looks back on
 MOST_TOLD = 8  # words of a prompt that were not understood
 LOWEST_SUN = 0.06  # radians: below, shadows have no end
+MIRRORS = 0.4  # mean gloss of a thing that is of metal or glass
 PLAIN = "a photo"  # what guidance pulls away from where there is no negative prompt
 
 
@@ -91,6 +92,7 @@ class Prompt:
     azimuth: Tensor
     toward: Tensor  # (3,) to the sun
     paint: patterns.Paint  # the material and the hand that it asks for
+    own: list[tuple[Tensor, patterns.Paint]]  # of things that it speaks of: indices of objects, their material
 
 
 def generate(folder: Path, say: Say, stop: Stop, weights: Path = store.BUNDLED) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def make(run: Run) -> None:
     prompt = timed(run, "text", read_prompt)
     shadow = timed(run, "conditions", cast_shadows, prompt)
     plan = windows.plan(run.shot.frames, list(run.shot.job.cuts), windows.length(*run.shot.size))
-    timed(run, "sample", sample_pilot, prompt, shadow)
+    timed(run, "sample", sample_keyframes, prompt, shadow, plan)
     for number in range(len(plan)):
         timed(run, "sample", sample_window, prompt, shadow, plan, number)
         timed(run, "decode", write_frames, prompt, shadow, plan, number)
@@ -165,24 +167,35 @@ def read_prompt(run: Run) -> Prompt:
     run.phase("text")
     shot, j = run.shot, run.shot.job
     sun = sun_facts(shot)
-    told = words.tells_light(j.prompt)
+    said, prompt = things.things(j.prompt, j.objects)
+    told = words.tells_light(prompt)
     some = sorted({0, shot.frames // 2, shot.frames - 1})
     facts = maps(shot, some, None, None, torch.float32, run.tick)
     statistics = conditions.statistics(facts, None if told or sun is None else sun[1], bool(lamps(shot)))[None]
-    raw, tokens, pooled, _ = run.model.look(text.encode([words.as_taught(j.prompt)]), statistics)
+    raw, tokens, pooled, _ = run.model.look(text.encode([words.as_taught(prompt)]), statistics)
     avoided = text.encode([words.as_taught(j.negative_prompt or PLAIN)])
     raw_un, tokens_un, pooled_un, _ = run.model.look(avoided, statistics)
     if j.guidance != 1:
         raw = sampler.guide(raw, raw_un, j.guidance)
-    raw = shading.only_named(raw, j.prompt)
+    raw = shading.only_named(raw, prompt)
     look = shading.with_sky(shading.unpack(raw), torch.tensor([1.0 + j.seed % 97]))
     look = shading.in_place(look, facts[None])
     if not told:  # what the prompt leaves open the scene knows
         look |= own_light(shot, look)
     angle = torch.full((1, 1, 1, 1, 1), azimuth(shot))
     toward = shading.sun_direction(look["height"].clamp_min(LOWEST_SUN), angle).flatten()
-    texts = (tokens, pooled), (tokens_un, pooled_un)
-    return Prompt(*texts, look, angle, toward, shading.paint(look))
+    own = [shading.of_its_own(t.material, t.dye, t.glows, mirrors(facts, shot, some, t)) for t in said]
+    look |= {f"own_{name}": torch.cat([row[name] for row in own]) for name in own[0]} if own else {}
+    paints = [shading.paint({**look, **{k: v[:, None, :, None, None] for k, v in row.items()}}) for row in own]
+    laid = [(torch.tensor(sorted(t.objects)), replace(p, lines=False)) for t, p in zip(said, paints, strict=True)]
+    return Prompt((tokens, pooled), (tokens_un, pooled_un), look, angle, toward, shading.paint(look), laid)
+
+
+def mirrors(facts: Tensor, shot: Shot, frames: list[int], thing: things.Thing) -> bool:
+    """Whether a thing is of metal or glass all over: else what it has of both shows through what it is given."""
+    at = torch.isin(shot.index(frames), torch.tensor(sorted(thing.objects)))
+    gloss = facts[:, conditions.SLICE["gloss"].start][at]
+    return bool(len(gloss)) and float(gloss.mean()) > MIRRORS
 
 
 def cast_shadows(run: Run, prompt: Prompt) -> Shadows:
@@ -202,7 +215,7 @@ def cast_shadows(run: Run, prompt: Prompt) -> Shadows:
 
 def window_maps(run: Run, prompt: Prompt, shadow: Shadows, frames: list[int]) -> Tensor:
     """Conditions (f, C, H, W) of the sampled frames, weakened as the artist asked."""
-    return weakened(run, maps(run.shot, frames, shadow, prompt.paint, torch.float16, run.tick))
+    return weakened(run, maps(run.shot, frames, shadow, prompt.paint, torch.float16, run.tick, prompt.own))
 
 
 def weakened(run: Run, out: Tensor) -> Tensor:
@@ -288,46 +301,44 @@ def to_bytes(picture: Tensor) -> np.ndarray:
     return ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def sample_pilot(run: Run, prompt: Prompt, shadow: Shadows) -> None:
-    """The shot's pilot, its first known frame: a clip of one, which all of the first window then looks back on."""
-    if run.state.find("pilot") is not None:
-        return
-    frame = pilot_index(run.shot)
-    x0 = denoise(run, "pilot", window_noise(run, [frame]), window_maps(run, prompt, shadow, [frame]), prompt, 0, 0)
-    run.state.keep("pilot", to_bytes(x0), replaces=f"pilot_step_{run.shot.job.steps - 1}")
+def sample_keyframes(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window]) -> None:
+    """The middle of every window, as a still that looks back on the keyframes before it.
+
+    All that is between looks back on keyframes alone: no window hands its errors on to the next, and what minute two
+    shows of a wall is one keyframe away from what minute one shows of it.
+    """
+    for number in range(len(plan)):
+        name, frame = f"keyframe_{number:04d}", keyframe(plan, number)
+        if run.state.find(name) is not None:
+            continue
+        cond = window_maps(run, prompt, shadow, [frame])
+        if number:
+            look_back(run, cond, [frame], known_frames(run, plan, frame, range(number)))
+        x0 = denoise(run, name, window_noise(run, [frame]), cond, prompt, 0, 0)
+        run.state.keep(name, to_bytes(x0), replaces=f"{name}_step_{run.shot.job.steps - 1}")
 
 
-def pilot_index(shot: Shot) -> int:
-    """The middle of what the first window holds."""
-    end = min([*shot.job.cuts[1:], shot.frames, windows.length(*shot.size)])
-    return end // 2
+def keyframe(plan: list[windows.Window], number: int) -> int:
+    return plan[number].start + plan[number].count // 2
 
 
-def known_frames(run: Run, plan: list[windows.Window], number: int) -> list[tuple[int, np.ndarray]]:
-    """What a window looks back on: the first one on the pilot, later ones on the seam and on the nearest cameras."""
-    if number == 0:
-        return [(pilot_index(run.shot), pilot(run))]
-    window = plan[number]
-    middle = run.shot.c2w[min(window.start + window.count // 2, run.shot.frames - 1)]
-    candidates: list[tuple[float, int, int]] = []
-    for n, earlier in enumerate(plan[:number]):
-        for f in (
-            earlier.start,
-            earlier.start + earlier.count // 2,
-            min(earlier.stop, window.start or earlier.stop) - 1,
-        ):
-            apart = float((run.shot.c2w[f, :3, 3] - middle[:3, 3]).norm()) / run.shot.scale
-            turned = 1 - float(run.shot.c2w[f, :3, 2] @ middle[:3, 2])
-            candidates.append((apart + turned, f, n))
-    nearest = sorted(candidates)[:CACHE_SOURCES]
-    if not window.first:  # the seam's own frame always
-        nearest[-1] = (0.0, window.start, number - 1)
-    return [(f, finished(run, n)[f - plan[n].start]) for _, f, n in nearest]
+def known_frames(run: Run, plan: list[windows.Window], frame: int, among: range) -> list[tuple[int, np.ndarray]]:
+    """The keyframes of some windows whose cameras stand nearest to that frame's, with their pictures."""
+    c2w = run.shot.c2w
+
+    def away(number: int) -> float:
+        known = keyframe(plan, number)
+        apart = float((c2w[known, :3, 3] - c2w[frame, :3, 3]).norm()) / run.shot.scale
+        return apart + 1 - float(c2w[known, :3, 2] @ c2w[frame, :3, 2])
+
+    nearest = sorted(among, key=away)[:CACHE_SOURCES]
+    return [(keyframe(plan, number), kept_keyframe(run, number)) for number in nearest]
 
 
-def pilot(run: Run) -> np.ndarray:
-    found = run.state.find("pilot")
-    assert found is not None  # sampled before any window
+def kept_keyframe(run: Run, number: int) -> np.ndarray:
+    found = run.state.find(f"keyframe_{number:04d}")
+    if found is None:
+        raise job.BadJob(f"state/keyframe_{number:04d}.npy changed while the job ran; run the job again")
     return found[0]
 
 
@@ -348,7 +359,7 @@ def sample_window(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.
     frames = window.frames()
     run.phase("conditions", number, len(plan))
     cond = window_maps(run, prompt, shadow, frames)
-    look_back(run, cond, frames, known_frames(run, plan, number))
+    look_back(run, cond, frames, known_frames(run, plan, keyframe(plan, number), range(len(plan))))
     x0 = denoise(run, name, window_noise(run, frames), cond, prompt, number * steps, len(plan) * steps)
     run.state.keep(name, to_bytes(x0[: window.count]), replaces=f"{name}_step_{steps - 1}")
 
@@ -370,11 +381,19 @@ def enlarged(run: Run, prompt: Prompt, shadow: Shadows, picture: np.ndarray, fra
     with torch.inference_mode():
         small = window_maps(run, prompt, shadow, [frame])[0]
         own = dataclasses.replace(shadow, shot=run.full)
-        large = weakened(run, maps(run.full, [frame], own, prompt.paint, torch.float32, run.tick))[0]
+        large = weakened(run, maps(run.full, [frame], own, prompt.paint, torch.float32, run.tick, prompt.own))[0]
         run.tick()
         sampled = torch.from_numpy(picture).permute(2, 0, 1).float() / 127.5 - 1
         index = run.shot.index([frame])[0], run.full.index([frame])[0]
         return to_bytes(enlarge(sampled, small, large, *index, prompt.look, prompt.azimuth)[None])[0]
+
+
+def unstaired(run: Run, picture: np.ndarray, frame: int) -> np.ndarray:
+    """A frame (H, W, 3) with smooth silhouettes: the passes know one surface a pixel."""
+    shot = run.full or run.shot
+    at = smooth.edges(shot.depth([frame])[0], shot.normal([frame])[0], shot.index([frame])[0])
+    out = smooth.smooth(torch.from_numpy(picture).float() / 255, at)
+    return (out * 255).round().clamp(0, 255).byte().numpy()
 
 
 def write_frames(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window], number: int) -> None:
@@ -390,7 +409,7 @@ def write_frames(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.W
             if path.is_file() and hashes.get(name) == job.digest(path):
                 continue
             sampled = final_frame(run, plan, number, frame)
-            picture = enlarged(run, prompt, shadow, sampled, frame)[y : y + h, x : x + w]
+            picture = unstaired(run, enlarged(run, prompt, shadow, sampled, frame), frame)[y : y + h, x : x + w]
             job.write_bytes(path, iio.imwrite("<bytes>", picture, extension=".png"))
             hashes[name] = job.digest(path)
             run.phase("decode", frame + 1, run.shot.frames)

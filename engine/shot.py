@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -363,10 +363,11 @@ def shadows(shot: Shot, toward: Tensor, tick: Callable[[], None]) -> Shadows:
 
 def maps(
     shot: Shot, frames: list[int], shadow: Shadows | None, paint: Paint | None, dtype: torch.dtype,
-    tick: Callable[[], None],
+    tick: Callable[[], None], things: Sequence[tuple[Tensor, Paint]] = (),
 ) -> Tensor:  # fmt: skip
-    """Conditions of some frames, (f, C, H, W), a few at a time so that only the result is large."""
-    out = torch.empty(len(frames), conditions.WIDTH, shot.size[1], shot.size[0], dtype=dtype)
+    """Conditions of some frames, (f, C, H, W), a few at a time so that only the result is large. `things`: objects with
+    a material of their own."""
+    out = torch.empty(len(frames), conditions.TOTAL, shot.size[1], shot.size[0], dtype=dtype)
     own = lamps(shot)
     for i in range(0, len(frames), CHUNK):
         tick()
@@ -382,11 +383,12 @@ def maps(
             K=shot.K[part], c2w=shot.c2w[part], origin=torch.zeros(3), scale=shot.scale,
             lamps=own, sunlit=lit, dtype=dtype,
         )  # fmt: skip
-        if paint is not None and not paint.empty:
+        if paint is not None and (not paint.empty or things):
             index = shot.index(part)
             conditions.put_paint(
                 out[i : i + CHUNK], paint, anchor=anchor + shot.origin, normal=shot.rest_normal(part), depth=depth,
                 index=index, footprint=anchors.footprint(depth, shot.K[part]), scale=shot.scale,
+                own=things,
             )  # fmt: skip
     return out
 

@@ -31,6 +31,7 @@ JOB_KEYS = (
     "size",
     "crop",
     "cuts",
+    "objects",
     "version",
 )
 
@@ -52,7 +53,7 @@ def _fingerprint(j: job.Job, weights: str) -> str:
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=list).encode())
     digest.update(weights.encode())
     digest.update(json.dumps(j.scene, sort_keys=True, default=repr).encode())
-    for name in ("camera.npz", "objects.npz"):
+    for name in ("camera.npz", "objects.npz", "suns.npz", "world.npy"):
         if (j.folder / name).exists():
             digest.update((j.folder / name).read_bytes())
     for name in sorted(j.passes):

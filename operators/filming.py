@@ -21,6 +21,7 @@ from .reader import Pixels, Reader
 
 AO_REACH = 0.35  # of the shot's median distance: corners and contacts, not the whole room
 SKY_REACH = 1000.0
+MOST_GROUPS = 8  # parents and collections of an object that are told
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,19 @@ def _render(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.ty
         away = sunlight.left_out(table, matrices.moving())
         _film_suns(folder, shutter, scene, layer, plan, path, arrays["depth"], order["sun"], away)
     matrices.write(folder, seen)
-    return [{"index": n, "name": table[n].name} for n in seen if n in table]
+    return [_told(n, table[n], dict(plan.things)) for n in seen if n in table]
+
+
+def _told(number: int, thing: bpy.types.Object, prompts: dict[str, str]) -> dict[str, Any]:
+    """An object as job.json tells it: what it and what holds it are called, and its own prompt where it has one."""
+    parents: list[str] = []
+    over = thing.parent
+    while over is not None and len(parents) < MOST_GROUPS:
+        parents.append(over.name)
+        over = over.parent
+    groups = [*parents, *(c.name for c in thing.users_collection if c.name in bpy.data.collections)][:MOST_GROUPS]
+    own = {"prompt": prompts[thing.name]} if thing.name in prompts else {}
+    return {"index": number, "name": thing.name} | ({"groups": groups} if groups else {}) | own
 
 
 def _reaches(shutter: Reader, scene: bpy.types.Scene, camera: Any, plan: Plan, path: Path3D) -> tuple[float, float]:

@@ -26,6 +26,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..engine import job, windows
 from .cameras import Refusal, cameras_at, is_mirrored, render_size, shear
+from .properties import of_object
 
 if TYPE_CHECKING:
     import bpy
@@ -62,6 +63,7 @@ class Plan:
     control_strength: float
     model: str
     pixel_aspect: tuple[float, float]
+    things: tuple[tuple[str, str], ...] = ()  # objects that have a prompt of their own: name, prompt
     notes: tuple[str, ...] = ()  # sentences for the artist: what is filmed otherwise than they may expect
 
     @property
@@ -100,7 +102,12 @@ def plan(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer | str | None = 
         steps=int(settings.steps), guidance=float(settings.guidance),
         control_strength=float(settings.control_strength), model=_model(settings),
         pixel_aspect=(scene.render.pixel_aspect_x, scene.render.pixel_aspect_y),
-        notes=_notes(scene, cameras, layer))
+        things=_things(scene), notes=_notes(scene, cameras, layer))
+
+
+def _things(scene: bpy.types.Scene) -> tuple[tuple[str, str], ...]:
+    said = ((thing.name, of_object(thing).prompt.strip()) for thing in scene.objects)
+    return tuple((name, prompt) for name, prompt in said if prompt)
 
 
 def shot_name(scene: str, cameras: Sequence[str]) -> str:

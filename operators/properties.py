@@ -108,6 +108,16 @@ def strip_settings() -> dict[str, Any]:
     }
 
 
+def object_settings() -> dict[str, Any]:
+    return {
+        "prompt": StringProperty(
+            name="Prompt", maxlen=job.LONGEST_PROMPT,
+            description="What this object should look like, whatever the shot's prompt says: its material and colour, "
+                        "like white marble, rusty iron, or glowing blue",
+        ),
+    }
+
+
 def preference_settings() -> dict[str, Any]:
     return {
         "engine_python": StringProperty(
@@ -159,6 +169,12 @@ class ShotlockStrip(bpy.types.PropertyGroup):
     take: int
 
 
+class ShotlockObject(bpy.types.PropertyGroup):
+    """What a shot is told of this object alone."""
+
+    prompt: str
+
+
 draw_preferences: Callable[["ShotlockPreferences", bpy.types.Context], None] | None = None
 """Set by the panels, which know how; nothing here knows them."""
 
@@ -187,13 +203,19 @@ def shot_of(scene: bpy.types.Scene) -> ShotlockScene:
     return scene.shotlock  # type: ignore[attr-defined]  # registered at run time
 
 
+def of_object(thing: bpy.types.Object) -> ShotlockObject:
+    """`object.shotlock`, with its type."""
+    return thing.shotlock  # type: ignore[attr-defined]  # registered at run time
+
+
 def copy_settings(source: Any, target: Any) -> None:
     for name in SETTINGS:
         setattr(target, name, getattr(source, name))
 
 
 CLASSES: Mapping[type, Callable[[], dict[str, Any]]] = {
-    ShotlockScene: scene_settings, ShotlockStrip: strip_settings, ShotlockPreferences: preference_settings,
+    ShotlockScene: scene_settings, ShotlockStrip: strip_settings, ShotlockObject: object_settings,
+    ShotlockPreferences: preference_settings,
 }
 
 
@@ -204,6 +226,9 @@ def register() -> None:
     bpy.types.Scene.shotlock = PointerProperty(  # type: ignore[attr-defined]  # made here
         name="Shotlock", description="The next shot of this scene", type=ShotlockScene
     )
+    bpy.types.Object.shotlock = PointerProperty(  # type: ignore[attr-defined]  # made here
+        name="Shotlock", description="What a shot is told of this object alone", type=ShotlockObject
+    )
     compat.strip_type().shotlock = PointerProperty(  # type: ignore[attr-defined]  # made here
         name="Shotlock", description="What the take on this strip was made with", type=ShotlockStrip
     )
@@ -212,6 +237,7 @@ def register() -> None:
 def unregister() -> None:
     """The annotations go too: callbacks that a class still holds at exit crash Blender 4.2 as a Python module."""
     del compat.strip_type().shotlock  # type: ignore[attr-defined]  # made above
+    del bpy.types.Object.shotlock  # type: ignore[attr-defined]
     del bpy.types.Scene.shotlock  # type: ignore[attr-defined]
     for cls in reversed(list(CLASSES)):
         bpy.utils.unregister_class(cls)

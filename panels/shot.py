@@ -10,6 +10,7 @@ from . import pictures, preferences, words
 
 ICONS = {True: "CHECKMARK", False: "ERROR"}
 PICTURE = 8.0           # the preview's height in buttons
+SURFACES = {"MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "POINTCLOUD"}     # what a prompt can lie on
 SLOW = 4                # times the default's pixels: capture and finishing take as many times as long
 
 
@@ -235,11 +236,35 @@ class SettingsPanel(compat.PanelPart):
             layout.prop(settings, name)
 
 
+class ObjectPanel(compat.PanelPart):
+    """What is said of the active object alone."""
+
+    bl_label = "Object"
+    bl_category = "Shotlock"
+    bl_region_type = "UI"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.object is not None and context.object.type in SURFACES
+
+    def draw(self, context: bpy.types.Context) -> None:
+        column = self.layout.column()
+        column.label(text=context.object.name, translate=False, icon="OBJECT_DATA")
+        own = properties.of_object(context.object)
+        column.prop(own, "prompt", text="", placeholder="What this object alone should look like")
+
+
 class SHOTLOCK_PT_shot_view3d(ShotPanel, bpy.types.Panel):
     bl_space_type = "VIEW_3D"
 
 
 class SHOTLOCK_PT_settings_view3d(SettingsPanel, bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+    bl_parent_id = "SHOTLOCK_PT_shot_view3d"
+
+
+class SHOTLOCK_PT_object_view3d(ObjectPanel, bpy.types.Panel):
     bl_space_type = "VIEW_3D"
     bl_parent_id = "SHOTLOCK_PT_shot_view3d"
 
@@ -254,7 +279,8 @@ class SHOTLOCK_PT_settings_sequencer(SettingsPanel, bpy.types.Panel):
 
 
 CLASSES = (
-    SHOTLOCK_PT_shot_view3d, SHOTLOCK_PT_settings_view3d, SHOTLOCK_PT_shot_sequencer, SHOTLOCK_PT_settings_sequencer,
+    SHOTLOCK_PT_shot_view3d, SHOTLOCK_PT_object_view3d, SHOTLOCK_PT_settings_view3d, SHOTLOCK_PT_shot_sequencer,
+    SHOTLOCK_PT_settings_sequencer,
 )
 
 

@@ -189,6 +189,20 @@ def test_a_long_shot_with_a_cut_is_sampled_in_windows_that_meet_softly(tmp_path,
 original = windows.plan
 
 
+def test_keyframes_come_first_and_windows_look_back_on_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(windows, "plan", lambda frames, cuts, longest: original(frames, cuts, 13))
+    job_maker.make_job(tmp_path / "long", frames=26, width=64, height=48, steps=1, moving=False)
+    begun: list[set[str]] = []
+
+    def say(news: dict) -> None:
+        if news.get("phase") == "sample" and news.get("steps"):
+            begun.append({p.stem for p in (tmp_path / "long" / "state").glob("*.npy")})
+
+    generate(tmp_path / "long", say, lambda: False)
+    count = len(original(26, [0], 13))
+    assert count > 1 and begun[0] == {f"keyframe_{n:04d}" for n in range(count)}
+
+
 def test_frames_are_cropped_never_squeezed(whole, tmp_path):
     job_maker.make_job(tmp_path / "crop", **SMALL, crop=(8, 4, 80, 56))
     run(tmp_path / "crop")

@@ -46,7 +46,7 @@ def test_any_size_and_length_goes_through(shape):
 
 def clip_of(shape: tuple[int, int, int], tokens, pooled, look, t: float = 1.0) -> Sample:
     frames, height, width = shape
-    x, maps = torch.randn(frames, 3, height, width), torch.randn(frames, conditions.WIDTH, height, width)
+    x, maps = torch.randn(frames, 3, height, width), torch.randn(frames, conditions.TOTAL, height, width)
     return Sample(x, maps, torch.tensor(t), tokens, pooled, look, torch.zeros(1, 1, 1, 1, 1))
 
 

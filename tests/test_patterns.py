@@ -126,7 +126,7 @@ def test_a_material_turns_with_its_object():
 def test_a_shot_from_another_camera_finds_the_same_bricks():
     """Two shots of one wall, from about as far: the material is laid from the world's origin, not the camera's."""
     def drawn(scale: float) -> torch.Tensor:
-        maps = torch.zeros(1, conditions.WIDTH, 16, 16)
+        maps = torch.zeros(1, conditions.TOTAL, 16, 16)
         anchor = torch.rand(1, 16, 16, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * 4
         conditions.put_paint(maps, paint("brick"), anchor=anchor, normal=WALL.expand(1, 16, 16, 3), scale=scale,
                              footprint=torch.full((1, 16, 16), 1e-3), depth=torch.ones(1, 16, 16),

@@ -23,6 +23,9 @@ from torch import Tensor, nn
 from ..conditions import SLICE
 
 TIME, SPACE, STEM = 4, 8, 4  # frames and pixels of a latent; pixels of the stem
+EVEN = 0.5  # what stands for the sky's own colour
+DIM = 0.15  # base colour below which light is not told from colour
+NEAR, BLEED = 1.4, 1e-4  # of a cell's weight: its fall by distance, squared, in cells; what an unlike cell has
 FIRST_SPREAD = -6.0  # log variance of a fresh network's latents
 UNGUIDED = ("cache", "has_cache")  # not the scene's facts, but earlier pictures
 GUIDE = [i for name, at in SLICE.items() if name not in UNGUIDED for i in range(at.start, at.stop)]
@@ -155,11 +158,38 @@ class Decoder(nn.Module):
         y = F.gelu(self.seen(guide)) * (1 + gain.to(guide.dtype)) + offset.to(guide.dtype)
         y = y + F.gelu(self.mix1(y))
         y = y + F.gelu(self.mix2(y))
-        smooth = F.interpolate(coarse.float(), size, mode="bilinear", align_corners=False)
-        return smooth + self.out(y).float() + graded(guide[:, BASE].float(), colour)
+        base = guide[:, BASE].float()
+        return lit(coarse.float(), guide.float()) + self.out(y).float() + graded(base, colour)
 
 
+SKY = [GUIDE.index(SLICE["sky"].start)]
+ALIKE = [i for name in ("normal", "distance", "sky", "sunlit") for i in range(SLICE[name].start, SLICE[name].stop)]
+ALIKE, ALIKE_WEIGHTS = [GUIDE.index(i) for i in ALIKE], [1.5, 1.5, 1.5, 4.0, 4.0, 1.5]
 BASE = [GUIDE.index(i) for i in range(SLICE["base"].start, SLICE["base"].stop)]
+
+
+def lit(coarse: Tensor, guide: Tensor) -> Tensor:
+    """Mean colours (f, 3, h, w) in -1..1 as light on the surfaces' own, at the guide's size (f, 3, H, W).
+
+    What is left of a picture when the surfaces' colours are taken out is smooth within a surface: each pixel takes it
+    from those of nine cells that resemble it (joint bilateral upsampling: Kopf et al. 2007, eq. 3), and puts its own
+    colour in.
+    """
+    (h, w), (H, W) = coarse.shape[-2:], guide.shape[-2:]
+    plain = torch.where(guide[:, SKY] > 0.5, EVEN, guide[:, BASE])
+    alike = torch.cat([guide[:, ALIKE] * torch.tensor(ALIKE_WEIGHTS, device=guide.device).view(-1, 1, 1), 3 * plain], 1)
+    light = ((coarse + 1) / 2 + DIM) / (F.interpolate(plain, (h, w), mode="area") + DIM)
+    padded = F.pad(torch.cat([light, F.interpolate(alike, (h, w), mode="area")], 1), (1, 1, 1, 1), mode="replicate")
+    rows, columns = ((torch.arange(n, device=guide.device) + 0.5) * (m / n) for n, m in ((H, h), (W, w)))
+    total, weight = torch.zeros_like(plain), torch.zeros_like(plain[:, :1])
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            y, x = rows.floor() + dy, columns.floor() + dx
+            near = torch.exp(-NEAR * ((rows - y - 0.5) ** 2)[:, None] - NEAR * ((columns - x - 0.5) ** 2)[None])
+            cell = padded[:, :, (y + 1).long()[:, None], (x + 1).long()[None]]
+            share = near * (torch.exp(-2 * ((cell[:, 3:] - alike) ** 2).sum(1, keepdim=True)) + BLEED)
+            total, weight = total + share * cell[:, :3], weight + share
+    return (total / weight * (plain + DIM) - DIM) * 2 - 1
 
 
 def graded(base: Tensor, colour: Tensor) -> Tensor:

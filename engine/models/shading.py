@@ -52,6 +52,9 @@ LOOK_WIDTH = sum(size for size, _ in LOOK.values())
 SNOW = (0.88, 0.90, 0.95)
 
 LEVELS = 5  # of a posterised picture
+DYED = 0.92  # of a thing's colour that is the dye's, where a prompt gives it one
+THROUGH = 0.85  # of panes and metals shows through a material
+SHINE = 3.0  # radiance of a thing that glows, over its colour
 GLOW = 4.0  # radiance of joints that glow, over their colour
 HORIZON = 4.0  # how sharply what is mirrored changes from ground to sky
 FILL = 0.5  # of what surfaces throw back reaches the deepest corner
@@ -106,6 +109,18 @@ def only_named(raw: Tensor, prompt: str) -> Tensor:
             out[:, [start + i for i in barred]] = -torch.inf
         start += size
     return out
+
+
+def of_its_own(material: str, dye: str, glows: bool, mirrors: bool) -> dict[str, Tensor]:
+    """One thing's values (1, size): a material, maybe dyed; or its own surface in another colour. `mirrors`: it is of
+    metal or glass itself, which then does not show through."""
+    row, shade = list(materials.MATERIALS).index(material), list(materials.DYES).index(dye)
+    made = materials.numbers(torch.tensor([row]), torch.tensor([shade]), torch.tensor([0]))
+    own = {name: made[name] for name in (*OWN, "pattern", "on_up", "on_side")}
+    alone = material == "none" and dye != "none"
+    shares = {"dye_share": DYED * alone, "shine": float(glows), "through": 0.0 if mirrors else THROUGH}
+    own |= {name: torch.tensor([[value]]) for name, value in shares.items()}
+    return own | {"dye": torch.tensor([materials.DYES[dye]])}
 
 
 def with_sky(look: Look, cloud_seed: Tensor) -> Look:
@@ -219,12 +234,41 @@ def sky_share(facts: dict[str, Tensor], look: Look) -> Tensor:
 
 
 def painted(albedo: Tensor, facts: dict[str, Tensor], look: Look, pane: Tensor) -> tuple[Tensor, Tensor]:
-    """Albedo under the prompt's material, and its share of each pixel. Panes and metals of the scene show through."""
-    cover = look["paint"] * facts["cover"] * (1 - 0.85 * facts["gloss"]) * (1 - 0.85 * pane.clamp(0, 1))
+    """Albedo under the prompt's material, and its share of each pixel. Panes and metals of the scene show through, but
+    where the prompt speaks of that very thing."""
+    through = look.get("through", torch.full_like(look["paint"], THROUGH))
+    cover = look["paint"] * facts["cover"] * (1 - through * facts["gloss"]) * (1 - through * pane.clamp(0, 1))
     tone, line = facts["tone"], facts["line"]
     material = look["paint_colour"] * (1 + 0.55 * tone).clamp_min(0.15)
     material = material + line * (look["joint_colour"] - material)
     return albedo + cover * (material.clamp(0, 0.95) - albedo), cover
+
+
+OWN = ("paint", "paint_colour", "joint_colour", "paint_gloss", "paint_glow")  # of the look, what a thing has for itself
+GREY = torch.tensor([0.2126, 0.7152, 0.0722]).view(3, 1, 1)
+DEEP, USUAL = 0.15, 0.35  # of a dyed surface: how bright its darkest parts are; the grey that takes the dye as it is
+
+
+def of_things(facts: dict[str, Tensor], look: Look) -> Look:
+    """The look with a value for every pixel where things have their own: rows of `look["own"]` (N, size), name by name,
+    for slots 1 to N; slot 0 has the scene's."""
+    if "own_dye" not in look:
+        return look
+    slot, out = facts["slot"][:, :, 0].long(), dict(look)
+    for name in (*OWN, "dye_share", "dye", "shine", "through"):
+        plain = torch.full_like(look[f"own_{name}"][:1], THROUGH if name == "through" else 0.0)
+        scene = look[name][0].flatten()[None] if name in OWN else plain
+        out[name] = torch.cat([scene, look[f"own_{name}"]])[slot].movedim(-1, 2)
+    return out
+
+
+def dyed(albedo: Tensor, look: Look) -> Tensor:
+    """A surface in another colour: what is light and dark in it stays so."""
+    if "dye_share" not in look:
+        return albedo
+    bright = (albedo * GREY.to(albedo)).sum(2, keepdim=True)
+    colour = look["dye"] * ((bright + DEEP) / (USUAL + DEEP)).clamp(0.3, 1.6)
+    return albedo + look["dye_share"] * (colour.clamp(0, 0.95) - albedo)
 
 
 def drawn(picture: Tensor, maps: Tensor, look: Look) -> Tensor:
@@ -259,11 +303,13 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     facts = {
         name: maps[:, :, SLICE[name]].float()
         for name in ("distance", "sky", "ray", "normal", "gloss", "emission", "sunlit", "lamps",
-                     "tone", "line", "cover", "ao", "open")
+                     "tone", "line", "cover", "ao", "open", "slot")
     }  # fmt: skip
     sun = sun_direction(look["height"], azimuth)
     normal, ray = facts["normal"], facts["ray"]
-    albedo, cover = painted(to_linear(base), facts, look, fields["pane"])
+    look = of_things(facts, look)
+    albedo, cover = painted(dyed(to_linear(base), look), facts, look, fields["pane"])
+    shining = albedo * look["shine"] * SHINE if "shine" in look else 0.0
     facts["gloss"] = facts["gloss"] + cover * (look["paint_gloss"] - facts["gloss"])
     snow, mirror = _shares(facts, look, fields["drift"])
     albedo = albedo * (1 - 0.35 * look["wet"])
@@ -278,7 +324,7 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     colour = (
         colour + fields["pane"] * look["lit"] * look["window"] + (0.3 + look["lamp"]) * (facts["emission"].exp() - 1)
     )
-    colour = colour + cover * look["paint_glow"] * facts["line"] * look["joint_colour"] * GLOW
+    colour = colour + cover * look["paint_glow"] * facts["line"] * look["joint_colour"] * GLOW + shining
     fog = 1 - torch.exp(-look["fog_density"] * distance_from_channel(facts["distance"]))
     colour = colour + fog * (look["fog"] - colour)
     clear = sky(ray, sun, look)

@@ -557,3 +557,17 @@ def test_a_scene_without_a_world_has_none(still, tools, tmp_path):
     still.world = None
     made = tools.film(tmp_path, still)
     assert made.world is None and made.suns is not None
+
+
+def test_an_objects_own_prompt_and_what_holds_it_are_told(still, tools, tmp_path):
+    box = bpy.data.objects["Box"]
+    box.shotlock.prompt = "  white marble "
+    toys, cart = bpy.data.collections.new("Toys"), bpy.data.objects.new("Cart", None)
+    still.collection.children.link(toys)
+    toys.objects.link(box)
+    still.collection.objects.link(cart)
+    box.parent = cart
+    made = tools.film(tmp_path, still)
+    told = {o["name"]: o for o in made.job.objects}
+    assert told["Box"]["prompt"] == "white marble" and {"Cart", "Toys"} <= set(told["Box"]["groups"])
+    assert "prompt" not in told["Floor"]

@@ -35,6 +35,7 @@ def census():
         "handlers": {name: len(getattr(handlers, name)) for name in HANDLERS},
         "scene": hasattr(bpy.types.Scene, "shotlock"),
         "strip": hasattr(compat.strip_type(), "shotlock"),
+        "object": hasattr(bpy.types.Object, "shotlock"),
         "status bar": len([draw for draw in status if "shotlock" in draw.__module__]),
     }
 
@@ -52,7 +53,7 @@ def test_registering_twice_leaves_no_trace(unregistered):
     for _ in range(2):
         unregistered.register()
         during = census()
-        assert during["scene"] and during["strip"] and during["status bar"] == 1
+        assert during["scene"] and during["strip"] and during["object"] and during["status bar"] == 1
         assert during["handlers"]["load_post"] == before["handlers"]["load_post"] + 1
         assert len(during["registered"]) > 15
         unregistered.unregister()
