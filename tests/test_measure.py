@@ -256,7 +256,8 @@ def test_few_points_that_pull_the_camera_to_themselves_are_told_as_noise() -> No
     told, plain = [], []
     for seed in range(8):
         random = np.random.default_rng(seed)
-        wall, far = random.uniform([-3, -2, 10.9], [3, 2, 11.1], (60, 3)), random.uniform([-3, -2, 13], [3, 2, 16], (4, 3))
+        wall = random.uniform([-3, -2, 10.9], [3, 2, 11.1], (60, 3))
+        far = random.uniform([-3, -2, 13], [3, 2, 16], (4, 3))
         points = c2w[:3, 3] + np.concatenate([wall, far]) @ c2w[:3, :3].T
         seen = geometry.project(points, K, c2w)[0] + random.normal(0, 0.15, (64, 2))
         seen[60:, 0] -= random.uniform(0, 1, 4)
