@@ -19,7 +19,7 @@ from ..engine import suns
 from . import bare, facts, pixels
 from .reader import Reader
 
-FINE = 3.0  # cells of a map's side per side of a frame of the same number of pixels
+FINE = 3.04  # cells of a map's side per side of a square of a frame's pixels
 LEAST, MOST = 256, 1024  # cells of a side
 FARTHEST = 5.0  # median distances from the shot's middle that are worth cells
 ASKED = 9  # frames that say what the shot saw

@@ -17,7 +17,7 @@ from . import compat
 from .reader import Reader
 
 LEAST, MOST = 1024, 2048  # pixels of width: a sun still meets some of them; 0.18 degrees each
-EVEN = 128  # where all are alike
+STEP, EVEN = 256, 128  # between two widths; the width where all directions are alike
 SAMPLES = 2
 ALIKE = {"OUTPUT_WORLD", "BACKGROUND", "ADD_SHADER", "MIX_SHADER", "RGB", "VALUE", "BLACKBODY", "MATH", "MIX",
          "MIX_RGB", "GAMMA", "HUE_SAT", "BRIGHTCONTRAST", "INVERT", "LIGHT_PATH", "REROUTE", "FRAME"}
@@ -42,7 +42,7 @@ def width(world: Any, focal: float) -> int:
     """Pixels across a picture whose pixels are as fine as the camera's own in the middle of its frame."""
     if is_even(world):
         return EVEN
-    return int(min(max(2 * math.ceil(math.pi * focal), LEAST), MOST))
+    return int(min(max(STEP * math.ceil(2 * math.pi * focal / STEP), LEAST), MOST))
 
 
 def is_even(world: Any) -> bool:

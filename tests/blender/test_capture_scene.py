@@ -576,8 +576,8 @@ def test_pictures_are_as_fine_as_the_shot_can_see_them(still):
         world.use_nodes = True
     assert around.width(world, 600) == 128
     world.node_tree.nodes.new("ShaderNodeTexSky")
-    assert [around.width(world, focal) for focal in (20, 200, 600)] == [1024, 1258, 2048]
-    assert [sunlight.side(size) for size in ((96, 64), (240, 128), (448, 256), (832, 480))] == [256, 525, 1015, 1024]
+    assert [around.width(world, focal) for focal in (20, 190, 600)] == [1024, 1280, 2048]
+    assert [sunlight.side(size) for size in ((96, 64), (240, 128), (448, 256), (832, 480))] == [256, 532, 1024, 1024]
 
 
 def test_a_scene_without_a_world_has_none(still, tools, tmp_path):
