@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import importlib.util
 import math
-import os
 import shutil
 import signal
 import subprocess
@@ -180,7 +179,7 @@ def test_a_clip_that_is_cut_off_leaves_nothing(files, program, tmp_path, name):
     out = tmp_path / "out"
     line = [sys.executable, "-m", "engine", "train", "clips", str(files("tiny")), "--out", str(out), "--count", "1",
             "--samples", "4000", "--no-denoise", "--size", "256x144", "--blender", str(program)]  # fmt: skip
-    heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # not so where the suite is a job of a script
+    heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a script's background jobs do not
     process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=heeds)
     part = out / ".tiny-0001.part" / "state"
     while not part.is_dir() and process.poll() is None:
