@@ -111,8 +111,9 @@ def test_without_a_window(place, folder, blender, film):
     facts = json.loads((folder / "headless.json").read_text(encoding="utf-8"))
     off, on, off_again, on_again = facts["turns"]
     assert off == off_again and on == on_again
-    assert off["classes"] == off["operators"] == [] and off["properties"] == [False, False] and not off["status bar"]
-    assert on["properties"] == [True, True] and on["status bar"] == 1 and "generate" in on["operators"]
+    assert off["classes"] == off["operators"] == [] and off["properties"] == [False, False]
+    assert off["status bar"] == off["add menu"] == 0
+    assert on["properties"] == [True, True] and on["status bar"] == on["add menu"] == 1 and "generate" in on["operators"]
     take = facts["take"]
     assert take["outcome"] == ["FINISHED"] and not take["torch"]
     assert take["scene"] == [FIRST, FIRST + FRAMES - 1]
