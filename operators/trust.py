@@ -10,7 +10,8 @@ from typing import Any
 
 import bpy
 
-NAME = "_shotlock_was_here"
+NAME = "Shotlock_asks_whether_scripts_may_run"
+"""Blender's own warning shows it where they may not and the artist has not been told yet."""
 
 
 def allowed() -> bool:
@@ -22,11 +23,11 @@ def _drivers_run() -> bool:
     """A driver that only full trust runs, in a scene that is gone again before anybody sees it."""
     called: list[bool] = []
 
-    def was_here() -> float:
+    def asked() -> float:
         called.append(True)
         return 0.0
 
-    bpy.app.driver_namespace[NAME] = was_here
+    bpy.app.driver_namespace[NAME] = asked
     scene = bpy.data.scenes.new(NAME)
     try:
         scene[NAME] = 0.0
@@ -50,7 +51,9 @@ def python() -> Iterator[str]:
 
 def drivers() -> Iterator[tuple[Any, Any]]:
     """Every driver of the file with the data-block that it drives, or whose nodes it drives."""
-    kinds = (kind.identifier for kind in bpy.data.bl_rna.properties if kind.type == "COLLECTION")
+    everything = "all_ids"          # 5.2 lists each block under its kind, and once more here
+    kinds = (kind.identifier for kind in bpy.data.bl_rna.properties
+             if kind.type == "COLLECTION" and kind.identifier != everything)
     for block in (block for kind in kinds for block in getattr(bpy.data, kind)):
         for owner in (block, getattr(block, "node_tree", None)):
             data = getattr(owner, "animation_data", None)
