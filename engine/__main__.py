@@ -12,7 +12,8 @@ from typing import Any
 
 HANDED_ON = {    # these read their own arguments
     "measure": ".measure", "bench": ".bench", "train": ".train.command", "evaluate": ".train.evaluate",
-    "train clips": ".train.make_clips", "inspect": ".weights.inspection", "convert": ".weights.convert",
+    "train clips": ".train.make_clips", "train adapt": ".train.adapt",
+    "inspect": ".weights.inspection", "convert": ".weights.convert",
 }
 
 
@@ -76,9 +77,11 @@ class Stop:
 
 
 class Ticker:
-    """Progress on stderr: one line that changes for people, a line a step for files."""
+    """Progress on stderr: one line that changes for people, a line a step for files. Notes stay."""
 
     def __call__(self, news: dict[str, Any]) -> None:
+        if "note" in news:
+            sys.stderr.write("\r" * sys.stderr.isatty() + str(news["note"]) + "\n")
         if "phase" in news:
             eta = f", {news['eta']:.0f} s left" if news.get("eta") else ""
             text = news["phase"] + (f" {news['step']}/{news['steps']}{eta}" if news.get("steps") else "")

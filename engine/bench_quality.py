@@ -16,7 +16,7 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 
-from . import generate, job, quality, windows
+from . import generate, job, quality, take, windows
 from .measure import clip as clips
 from .measure import warp
 from .shot import Shot, open_shot
@@ -48,13 +48,13 @@ class Nowhere(State):
 
 def still(shot: Shot, model: generate.Lite, frame: int, **fields: Any) -> np.ndarray:
     """One frame of a shot under another prompt or seed, (H, W, 3) uint8."""
-    other = dataclasses.replace(shot, job=dataclasses.replace(shot.job, **fields))
+    other = generate.settled(dataclasses.replace(shot, job=dataclasses.replace(shot.job, **fields)))
     run = generate.Run(other, model, machine.choose(), Nowhere(), lambda _: None, lambda: False)
     with torch.inference_mode():
         prompt = generate.read_prompt(run)
         shadow = generate.cast_shadows(run, prompt)
         cond = generate.window_maps(run, prompt, shadow, [frame])
-        return generate.to_bytes(
+        return take.to_bytes(
             generate.denoise(run, "still", generate.window_noise(run, [frame]), cond, prompt, 0, 0)
         )[0]
 

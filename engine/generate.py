@@ -6,34 +6,28 @@ A job that was cut off goes on from its last step; its frames are the same bytes
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import shutil
-import sys
 import time
-import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import conditions, job, smooth, windows
+from . import conditions, enlarge, job, smooth, take, windows
 from .diffusion import sampler, schedule
-from .enlarge import enlarge
 from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
 from .models import shading, text
 from .models.lite import Lite, LiteConfig, Sample
-from .prompt import things, words
+from .prompt import negation, things, words
 from .shot import (
     Shadows,
     Shot,
     azimuth,
+    banded,
     bounce,
     lamps,
     maps,
@@ -45,41 +39,20 @@ from .shot import (
     thinned,
 )
 from .state import State
+from .take import Say, Stop, is_made, name_frames, preview, tick, timed, to_bytes
 from .weights import machine, store
 
-Say = Callable[[dict[str, Any]], None]
-Stop = Callable[[], bool]
-
-LITE = "lite"  # the one family there is; its weights are bundled
-PREVIEW = 256  # pixels wide
+LITE = "lite"  # the family whose weights are bundled; generate_wan.py tells the same story for the others
+GUIDANCE = 1.0  # of a job that does not say
 CACHE_SOURCES = 3  # known frames that a window looks back on
 MOST_TOLD = 8  # words of a prompt that were not understood
 LOWEST_SUN = 0.06  # radians: below, shadows have no end
+BAND = 64  # rows of a large frame that are made at once
+HALO = 8  # rows beside them that outlines look at
 MIRRORS = 0.4  # mean gloss of a thing that is of metal or glass
 PLAIN = "a photo"  # what guidance pulls away from where there is no negative prompt
 
-
-@dataclass
-class Run:
-    """What a job needs at hand while it runs."""
-
-    shot: Shot  # as it is sampled
-    model: Lite
-    at: machine.Machine
-    state: State
-    say: Say
-    stop: Stop
-    weights: str = ""  # their fingerprint
-    full: Shot | None = None  # as it was captured, where that is larger
-    began: float = field(default_factory=time.monotonic)
-    spent: dict[str, float] = field(default_factory=dict)
-
-    def tick(self) -> None:
-        tick(self.stop)
-
-    def phase(self, name: str, step: int = 0, steps: int = 0, eta: float | None = None) -> None:
-        self.tick()
-        self.say({"phase": name, "step": step, "steps": steps, "eta": eta})
+Run = take.Run[Lite]
 
 
 @dataclass(frozen=True)
@@ -97,11 +70,24 @@ class Prompt:
 
 def generate(folder: Path, say: Say, stop: Stop, weights: Path = store.BUNDLED) -> dict[str, Any]:
     """Makes a job folder's frames; returns its report. Raises BadJob, BadWeights, Cancelled, DiskFull."""
-    run = begin(Path(folder), say, stop, weights)
+    tick(stop)
+    say({"phase": "text", "step": 0, "steps": 0, "eta": None})
+    shot = open_shot(Path(folder))
+    family = family_of(shot.job.model)
+    run = family.begin(shot, say, stop, weights)
     if not is_made(run):
         with torch.inference_mode():
-            make(run)
-    return finish(run)
+            family.make(run)
+    return take.finish(run, family.told)
+
+
+def family_of(model: str) -> take.Family:
+    """Who makes the frames."""
+    if model == LITE:
+        return take.Family(begin, make, told)
+    from . import generate_wan
+
+    return generate_wan.FAMILY
 
 
 def make(run: Run) -> None:
@@ -116,13 +102,6 @@ def make(run: Run) -> None:
     name_frames(run)
 
 
-def timed(run: Run, phase: str, work: Callable, *arguments: Any) -> Any:
-    began = time.monotonic()
-    result = work(run, *arguments)
-    run.spent[phase] = run.spent.get(phase, 0.0) + time.monotonic() - began
-    return result
-
-
 def load_model(weights: Path = store.BUNDLED) -> Lite:
     """The model whose weights lie in a folder, ready to sample."""
     config = store.config(weights, LITE)
@@ -131,14 +110,17 @@ def load_model(weights: Path = store.BUNDLED) -> Lite:
     return model.eval()
 
 
-def begin(folder: Path, say: Say, stop: Stop, weights: Path) -> Run:
-    """Opens the job and loads its model; between two steps of it the job can be stopped."""
-    tick(stop)
-    say({"phase": "text", "step": 0, "steps": 0, "eta": None})
-    shot = open_shot(folder)
-    if shot.job.model not in job.MODELS:
-        known = ", ".join(job.MODELS)
-        raise job.BadJob(f"the model {shot.job.model!r} is not installed; expected {known}; choose it in the panel")
+def settled(shot: Shot) -> Shot:
+    """The shot, with what its job leaves open. Raises BadJob for what this model cannot be told."""
+    asked = job.asks(shot.job)
+    if asked:
+        raise job.BadJob(f"the lite model can't be told {asked[0]}: leave it out, or choose another model in the panel")
+    return replace(shot, job=job.settled(shot.job, job.DEFAULT_STEPS, GUIDANCE))
+
+
+def begin(shot: Shot, say: Say, stop: Stop, weights: Path) -> Run:
+    """Loads the model; between two steps of it the job can be stopped."""
+    shot = settled(shot)
     began = time.monotonic()
     tick(stop)
     model = load_model(weights)
@@ -154,11 +136,6 @@ def begin(folder: Path, say: Say, stop: Stop, weights: Path) -> Run:
     return run
 
 
-def tick(stop: Stop) -> None:
-    if stop():
-        raise job.Cancelled
-
-
 # ---------------------------------------------------------------- text
 
 
@@ -167,26 +144,30 @@ def read_prompt(run: Run) -> Prompt:
     run.phase("text")
     shot, j = run.shot, run.shot.job
     sun = sun_facts(shot)
-    said, prompt = things.things(j.prompt, j.objects)
-    told = words.tells_light(prompt)
+    asked, avoided = negation.split(j.prompt)
+    avoided = f"{avoided} {j.negative_prompt}".strip()
+    said, prompt = things.things(asked, j.objects)
+    own, prompt = run.model.own(prompt)
+    told = words.tells_light(prompt) or shading.tells_light(own)
     some = sorted({0, shot.frames // 2, shot.frames - 1})
     facts = maps(shot, some, None, None, torch.float32, run.tick)
     statistics = conditions.statistics(facts, None if told or sun is None else sun[1], bool(lamps(shot)))[None]
     raw, tokens, pooled, _ = run.model.look(text.encode([words.as_taught(prompt)]), statistics)
-    avoided = text.encode([words.as_taught(j.negative_prompt or PLAIN)])
-    raw_un, tokens_un, pooled_un, _ = run.model.look(avoided, statistics)
+    raw_un, tokens_un, pooled_un, _ = run.model.look(text.encode([words.as_taught(avoided or PLAIN)]), statistics)
+    if avoided:
+        raw = shading.without(raw, raw_un, run.model.look(text.encode([words.as_taught(PLAIN)]), statistics)[0])
     if j.guidance != 1:
         raw = sampler.guide(raw, raw_un, j.guidance)
-    raw = shading.only_named(raw, prompt)
+    raw = shading.only_named(raw + own, prompt, avoided)
     look = shading.with_sky(shading.unpack(raw), torch.tensor([1.0 + j.seed % 97]))
     look = shading.in_place(look, facts[None])
     if not told:  # what the prompt leaves open the scene knows
         look |= own_light(shot, look)
     angle = torch.full((1, 1, 1, 1, 1), azimuth(shot))
     toward = shading.sun_direction(look["height"].clamp_min(LOWEST_SUN), angle).flatten()
-    own = [shading.of_its_own(t.material, t.dye, t.glows, mirrors(facts, shot, some, t)) for t in said]
-    look |= {f"own_{name}": torch.cat([row[name] for row in own]) for name in own[0]} if own else {}
-    paints = [shading.paint({**look, **{k: v[:, None, :, None, None] for k, v in row.items()}}) for row in own]
+    rows = [shading.of_its_own(t.material, t.dye, t.glows, mirrors(facts, shot, some, t)) for t in said]
+    look |= {f"own_{name}": torch.cat([row[name] for row in rows]) for name in rows[0]} if rows else {}
+    paints = [shading.paint({**look, **{k: v[:, None, :, None, None] for k, v in row.items()}}) for row in rows]
     laid = [(torch.tensor(sorted(t.objects)), replace(p, lines=False)) for t, p in zip(said, paints, strict=True)]
     return Prompt((tokens, pooled), (tokens_un, pooled_un), look, angle, toward, shading.paint(look), laid)
 
@@ -296,11 +277,6 @@ def denoise(
     return x
 
 
-def to_bytes(picture: Tensor) -> np.ndarray:
-    """(f, 3, H, W) in -1..1 -> (f, H, W, 3) uint8."""
-    return ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-
-
 def sample_keyframes(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window]) -> None:
     """The middle of every window, as a still that looks back on the keyframes before it.
 
@@ -379,13 +355,30 @@ def enlarged(run: Run, prompt: Prompt, shadow: Shadows, picture: np.ndarray, fra
     if run.full is None:
         return picture
     with torch.inference_mode():
-        small = window_maps(run, prompt, shadow, [frame])[0]
-        own = dataclasses.replace(shadow, shot=run.full)
-        large = weakened(run, maps(run.full, [frame], own, prompt.paint, torch.float32, run.tick, prompt.own))[0]
-        run.tick()
+        facts = window_maps(run, prompt, shadow, [frame])[0]
         sampled = torch.from_numpy(picture).permute(2, 0, 1).float() / 127.5 - 1
-        index = run.shot.index([frame])[0], run.full.index([frame])[0]
-        return to_bytes(enlarge(sampled, small, large, *index, prompt.look, prompt.azimuth)[None])[0]
+        height, index = run.full.size[1], run.shot.index([frame])[0]
+        calm = tuple(name for name in enlarge.CALM if name in run.full.passes)
+        small = enlarge.small(sampled, facts, index, height, prompt.look, prompt.azimuth, calm)
+    bands = [slice(y, min(y + BAND, height)) for y in range(0, height, BAND)]  # each fits the processor's cache
+    return np.concatenate([large_rows(run, prompt, shadow, small, frame, rows) for rows in bands])
+
+
+def large_rows(
+    run: Run, prompt: Prompt, shadow: Shadows, small: enlarge.Small, frame: int, rows: slice
+) -> np.ndarray:
+    """Some rows (f, W, 3) of a frame at the passes' size."""
+    assert run.full is not None  # there is something to enlarge to
+    run.tick()
+    beside = HALO if prompt.paint.lines else 0
+    seen = slice(max(0, rows.start - beside), min(run.full.size[1], rows.stop + beside))
+    shot = banded(run.full, seen, enlarge.CALM)
+    with torch.inference_mode():
+        own = replace(shadow, shot=shot)
+        facts = maps(shot, [frame], own, prompt.paint, torch.float32, run.tick, prompt.own, shaded_only=True)
+        facts = weakened(run, facts)[0]
+        made = enlarge.enlarge(small, facts, shot.index([frame])[0], seen.start, prompt.look, prompt.azimuth)
+        return to_bytes(made[None])[0, rows.start - seen.start :][: rows.stop - rows.start]
 
 
 def unstaired(run: Run, picture: np.ndarray, frame: int) -> np.ndarray:
@@ -397,93 +390,16 @@ def unstaired(run: Run, picture: np.ndarray, frame: int) -> np.ndarray:
 
 
 def write_frames(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window], number: int) -> None:
-    """Frames that no later window changes, as PNG, cropped to what the artist asked for."""
-    folder = run.shot.job.folder / "frames.part"
-    folder.mkdir(exist_ok=True)
-    hashes = dict(run.state.facts.get("frames", {}))
-    x, y, w, h = (run.full or run.shot).job.crop
-    try:
-        for frame in windows.owned(plan, number):
-            name = job.frame_name(frame)
-            path = folder / name
-            if path.is_file() and hashes.get(name) == job.digest(path):
-                continue
-            sampled = final_frame(run, plan, number, frame)
-            picture = unstaired(run, enlarged(run, prompt, shadow, sampled, frame), frame)[y : y + h, x : x + w]
-            job.write_bytes(path, iio.imwrite("<bytes>", picture, extension=".png"))
-            hashes[name] = job.digest(path)
-            run.phase("decode", frame + 1, run.shot.frames)
-    finally:  # what was written before a stop counts
-        with contextlib.suppress(job.DiskFull):
-            run.state.note(frames=hashes)
+    """Frames that no later window changes."""
+
+    def picture(frame: int) -> np.ndarray:
+        return unstaired(run, enlarged(run, prompt, shadow, final_frame(run, plan, number, frame), frame), frame)
+
+    take.write_frames(run, windows.owned(plan, number), picture, run.at.threads)
 
 
-def preview(run: Run, picture: Tensor) -> None:
-    """A small picture of what is being made."""
-    step = max(1, picture.shape[-1] // PREVIEW)
-    path = run.state.folder / "preview.png"
-    job.write_bytes(path, iio.imwrite("<bytes>", to_bytes(picture[None, :, ::step, ::step])[0], extension=".png"))
-    run.say({"preview": "state/preview.png"})
-
-
-def is_made(run: Run) -> bool:
-    """Whether the frames have their final name already: the job was stopped while it measured them."""
-    hashes = run.state.facts.get("frames", {})
-    paths = [run.shot.job.folder / "frames" / job.frame_name(frame) for frame in range(run.shot.frames)]
-    return all(path.is_file() and hashes.get(path.name) == job.digest(path) for path in paths)
-
-
-def name_frames(run: Run) -> None:
-    """The frames take their name, and an earlier take of this folder makes way: only now, when they are all there."""
-    folder, frames = run.shot.job.folder, {job.frame_name(i) for i in range(run.shot.frames)}
-    for old in (folder / "frames.part").iterdir():
-        if old.name not in frames:  # of a longer shot that was begun here
-            old.unlink()
-    settle(folder)
-    (folder / "report.json").unlink(missing_ok=True)  # it tells of other frames
-    if (folder / "frames").exists():
-        (folder / "frames").rename(folder / "frames.before")
-    (folder / "frames.part").rename(folder / "frames")
-
-
-def settle(folder: Path) -> None:
-    """What others put beside the frames that made way moves in with the new ones."""
-    before, frames = folder / "frames.before", folder / "frames"
-    if not (before.is_dir() and frames.is_dir()):
-        return
-    for entry in before.iterdir():
-        if not job.is_frame_name(entry.name):
-            entry.rename(frames / entry.name)
-    shutil.rmtree(before)
-
-
-def finish(run: Run) -> dict[str, Any]:
-    """The frames are measured, the report is written and the state dropped. What is stopped here is still a take."""
-    settle(run.shot.job.folder)
-    run.phase("measure")
-    camera = timed(run, "measure", camera_report)
-    report = {
-        **camera, "model": run.shot.job.model, "weights": run.weights,
-        "seed": run.shot.job.seed, "machine": run.state.facts["machine"], "frames": run.shot.frames,
-        "seconds": {k: round(v, 2) for k, v in run.spent.items()},
-        "frame_hashes": run.state.facts["frames"], "warnings": warnings(run),
-    }  # fmt: skip
-    job.write_json(run.shot.job.folder / "report.json", report)
-    run.state.finish()
-    return report
-
-
-def camera_report(run: Run) -> dict[str, Any]:
-    """How the clip follows its camera. A finished take is not lost because it could not be measured."""
-    from .measure import measure
-
-    try:
-        return measure(run.shot.job.folder, stop=run.stop)
-    except (job.Cancelled, job.BadJob):  # stopped, or the folder is no longer a job's
-        raise
-    except Exception as error:  # the frames are there: say so, and go on
-        traceback.print_exc(file=sys.stderr)
-        return {"follows": None, "verdict": f"cannot be measured: {type(error).__name__}: {error}", "reasons": {}}
+def told(run: Run) -> dict[str, Any]:
+    return {"warnings": warnings(run)}
 
 
 def warnings(run: Run) -> list[str]:
@@ -493,7 +409,8 @@ def warnings(run: Run) -> list[str]:
         out.append("The negative prompt has no effect at guidance 1; raise guidance to 1.5 or more")
     if run.shot.job.prompt and not words.words(run.shot.job.prompt):
         out.append("No words were found in the prompt; the look is the plainest daylight")
-    strange = words.not_understood(run.shot.job.prompt, scene_names(run.shot))
+    known = [*scene_names(run.shot), *run.model.config.words]
+    strange = words.not_understood(" ".join(negation.split(run.shot.job.prompt)), known)
     if strange:
         out.append(f"Not understood, so without effect: {', '.join(strange[:MOST_TOLD])}")
     return out

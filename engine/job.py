@@ -19,7 +19,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -42,6 +42,11 @@ MOST_STEPS = 200
 MOST_SEED = 2**31 - 1               # what Blender's whole numbers hold
 MOST_GUIDANCE = 30.0
 MOST_CONTROL = 1.0
+MOST_SHIFT = 100.0
+MOST_PICTURES = 1000                 # known frames, reference pictures
+MOST_LORAS = 16
+MOST_STRENGTH = 4.0                 # of a LoRA, either way
+LEAST_NOISE = 0.02                  # to begin with: below, nothing would be sampled
 MOST_JSON = 64 * 2**20              # bytes of job.json: the facts of a very large scene stay far below
 MOST_HEADER = 10_000                # bytes of an .npy header; a real one has 128
 MOST_WORLD = 4096                   # pixels of a side of world.npy
@@ -95,9 +100,17 @@ class Job:
     prompt: str = ""
     negative_prompt: str = ""
     seed: int = 0
-    steps: int = DEFAULT_STEPS
-    guidance: float = 1.0
-    control_strength: float = 1.0                           # how far the model is told the surfaces' own colours
+    steps: int | None = None                                # None, here and below: as the model's recipe says
+    guidance: float | None = None
+    shift: float | None = None                              # how long sampling stays with much noise
+    control_strength: float = 1.0                           # how far the model is told what the scene knows
+    control_start: float = 0.0                              # shares of the steps between which it is told
+    control_end: float = 1.0
+    denoise: float = 1.0                                    # below 1: from the base colours under so much noise
+    known: tuple[Mapping[str, Any], ...] = ()               # {"frame": index, "picture": path}: accepted frames
+    references: tuple[str, ...] = ()                        # paths of pictures of subjects
+    loras: tuple[Mapping[str, Any], ...] = ()               # {"name": of the registry, "strength": 1.0}
+    speed: Mapping[str, Any] = field(default_factory=dict)  # what may be given up for speed
     fps: tuple[int, int] = (24, 1)                          # a fraction: 24000/1001 is exact
     size: tuple[int, int] = DEFAULT_SIZE                    # width, height of passes and generated frames, pixels
     crop: tuple[int, int, int, int] = (0, 0, *DEFAULT_SIZE)  # x, y, width, height of what the artist asked for
@@ -134,7 +147,16 @@ def read(folder: Path | str) -> Job:
     objects(job)
     suns(job)
     world(job)
+    _check_pictures(job, count)
     return job
+
+
+def _check_pictures(job: Job, count: int) -> None:
+    late = next((entry["frame"] for entry in job.known if entry["frame"] >= count), None)
+    _require(late is None, f"job.json's known names frame {late}: expected indices below {count}, the camera's number "
+                           "of frames")
+    for path in (*(entry["picture"] for entry in job.known), *job.references):
+        inside(job.folder, path)
 
 
 def parse(folder: Path, value: Any) -> Job:
@@ -229,10 +251,60 @@ def _table(value: Any, _: dict) -> str | None:
     return None if isinstance(value, dict) else "a JSON object"
 
 
+def _control_end(value: Any, job: dict) -> str | None:
+    start = job.get("control_start", 0.0)
+    good = type(value) in (int, float) and value <= 1 and (type(start) not in (int, float) or value >= start)
+    return None if good else "a number from control_start to 1"
+
+
+def _known(value: Any, _: dict) -> str | None:
+    good = isinstance(value, list | tuple) and len(value) <= MOST_PICTURES and all(map(_is_known, value))
+    good = good and len({entry["frame"] for entry in value}) == len(value)
+    return None if good else 'a list of {"frame": index, "picture": path}, paths inside the folder, each frame once'
+
+
+def _is_known(entry: Any) -> bool:
+    good = isinstance(entry, dict) and _is_integer(entry.get("frame"), 0, MOST_FRAMES)
+    return good and isinstance(entry.get("picture"), str) and is_plain(entry["picture"])
+
+
+def _references(value: Any, _: dict) -> str | None:
+    good = isinstance(value, list | tuple) and len(value) <= MOST_PICTURES
+    good = good and all(isinstance(path, str) and is_plain(path) for path in value)
+    return None if good else "a list of paths inside the job folder, like pictures/reference.png"
+
+
+def _loras(value: Any, _: dict) -> str | None:
+    good = isinstance(value, list | tuple) and len(value) <= MOST_LORAS and all(map(_is_lora, value))
+    return None if good else f'a list of at most {MOST_LORAS} {{"name": of the registry, "strength": number}}'
+
+
+def _is_lora(entry: Any) -> bool:
+    good = isinstance(entry, dict) and isinstance(entry.get("name"), str) and _name(entry["name"], {}) is None
+    return good and _number(-MOST_STRENGTH, MOST_STRENGTH)(entry.get("strength", 1.0), {}) is None
+
+
+SPEEDS: Mapping[str, type] = {"compile": bool, "guidance_until": float, "cache": float, "products": str, "decode": str}
+
+
+def _speed(value: Any, _: dict) -> str | None:
+    if not isinstance(value, dict):
+        return "a JSON object"
+    for name, kind in SPEEDS.items():
+        found = value.get(name)
+        if found is None or type(found) is kind or (kind is float and type(found) is int):
+            continue
+        return f"{name} in it to be {'true or false' if kind is bool else 'a number' if kind is float else 'text'}"
+    return None
+
+
 CHECKS: Mapping[str, Callable[[Any, dict], str | None]] = {
     "id": _name, "model": _name, "prompt": _text(LONGEST_PROMPT), "negative_prompt": _text(LONGEST_PROMPT),
     "seed": _integer(0, MOST_SEED), "steps": _integer(1, MOST_STEPS), "guidance": _number(0, MOST_GUIDANCE),
-    "control_strength": _number(0, MOST_CONTROL), "fps": _fps, "size": _size, "crop": _crop, "cuts": _cuts,
+    "shift": _number(0.01, MOST_SHIFT), "control_strength": _number(0, MOST_CONTROL),
+    "control_start": _number(0, 1), "control_end": _control_end, "denoise": _number(LEAST_NOISE, 1),
+    "known": _known, "references": _references, "loras": _loras, "speed": _speed, "fps": _fps,
+    "size": _size, "crop": _crop, "cuts": _cuts,
     "last_frame": _integer(-FARTHEST_FRAME, FARTHEST_FRAME),
     "passes": _passes, "objects": _objects, "scene": _table, "created": _table,
 }
@@ -344,6 +416,23 @@ def _pinhole(K: np.ndarray) -> np.ndarray:
     focal = (K[:, 0, 0] > 1e-3) & (K[:, 1, 1] > 1e-3) & (K[:, 0, 0] < 1e7) & (K[:, 1, 1] < 1e7)
     zeros = np.abs(K[:, [0, 1, 2, 2], [1, 0, 0, 1]]).max(1) < 1e-6
     return focal & zeros & (np.abs(K[:, 2, 2] - 1) < 1e-6) & (np.abs(K[:, :2, 2]).max(1) < 1e7)
+
+
+def settled(job: Job, steps: int, guidance: float, shift: float | None = None) -> Job:
+    """The same job, what it leaves open as a model's recipe says."""
+    own = {"steps": steps, "guidance": guidance, "shift": shift}
+    left_open: dict[str, Any] = {name: value for name, value in own.items() if getattr(job, name) is None}
+    return replace(job, **left_open)
+
+
+def asks(job: Job) -> list[str]:
+    """What a job wants beside a prompt and its control's strength, by name: not every model can be told it."""
+    found = {
+        "known frames": bool(job.known), "reference pictures": bool(job.references), "LoRAs": bool(job.loras),
+        "a control that starts late or ends early": (job.control_start, job.control_end) != (0, 1),
+        "a start from the base colours": job.denoise < 1, "a shift": job.shift is not None,
+    }
+    return [name for name, asked in found.items() if asked]
 
 
 def frame_count(job: Job) -> int:

@@ -7,9 +7,11 @@ When the take is finished the folder is removed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,15 @@ JOB_KEYS = (
     "seed",
     "steps",
     "guidance",
+    "shift",
     "control_strength",
+    "control_start",
+    "control_end",
+    "denoise",
+    "known",
+    "references",
+    "loras",
+    "speed",
     "model",
     "size",
     "crop",
@@ -56,8 +66,8 @@ def _fingerprint(j: job.Job, weights: str) -> str:
     for name in ("camera.npz", "objects.npz", "suns.npz", "world.npy"):
         if (j.folder / name).exists():
             digest.update((j.folder / name).read_bytes())
-    for name in sorted(j.passes):
-        digest.update(_spread(j.folder / j.passes[name]))
+    for name in (*sorted(j.passes.values()), *(entry["picture"] for entry in j.known), *j.references):
+        digest.update(_spread(j.folder / name))
     return digest.hexdigest()
 
 
@@ -106,8 +116,29 @@ class State:
 
     def keep(self, name: str, array: np.ndarray, replaces: str | None = None) -> None:
         """Writes an array under a name; what it replaces goes one record later: the record before holds true."""
-        path = job.write_array(self.folder / f"{name}.npy", array)
-        files = {**self.facts["files"], name: job.digest(path)}
+        job.write_array(self.folder / f"{name}.npy", array)
+        self._registered(name, replaces)
+
+    @contextlib.contextmanager
+    def filled(self, name: str, shape: tuple[int, ...], replaces: str | None = None) -> Iterator[np.ndarray]:
+        """An array of float32 to fill part by part, on the disk: however long a shot is, it never lies in memory
+        whole. It is kept when the block ends well."""
+        with job.new_array(self.folder / f"{name}.npy", np.float32, shape) as array:
+            yield array
+        self._registered(name, replaces)
+
+    @contextlib.contextmanager
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: Any) -> Iterator[np.ndarray]:
+        """The same for the time of the block only."""
+        path = self.folder / f"{name}.npy"
+        try:
+            with job.new_array(path, dtype, shape) as array:
+                yield array
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _registered(self, name: str, replaces: str | None) -> None:
+        files = {**self.facts["files"], name: job.digest(self.folder / f"{name}.npy")}
         if replaces:
             files.pop(replaces, None)
         self.note(files=files)
@@ -127,12 +158,17 @@ class State:
             self._sure[name] = wanted
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
-    def sampled(self, window: str, steps: int) -> tuple[int, np.ndarray] | None:
-        """The furthest step of a window whose noisy sample is kept: (steps done, sample)."""
+    def furthest(self, window: str, steps: int) -> tuple[int, np.ndarray] | None:
+        """The furthest step of a window whose noisy sample is kept: (steps done, sample on the disk)."""
         for done in range(steps - 1, 0, -1):
             if (found := self.find(f"{window}_step_{done}")) is not None:
-                return done, np.array(found)
+                return done, found
         return None
+
+    def sampled(self, window: str, steps: int) -> tuple[int, np.ndarray] | None:
+        """The same, in memory."""
+        kept = self.furthest(window, steps)
+        return kept and (kept[0], np.array(kept[1]))
 
     def finish(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -63,36 +63,37 @@ def length(width: int, height: int) -> int:
     return max(SHORTEST, min(LONGEST, (fits - 1) // STRIDE * STRIDE + 1))
 
 
-def starts(frames: int, longest: int) -> list[int]:
+def starts(frames: int, longest: int, overlap: int = OVERLAP) -> list[int]:
     """First frames of the windows of one camera: evenly spread, so that no seam is abrupt."""
     if frames <= longest:
         return [0]
-    overlap = min(OVERLAP, longest // 2)
+    overlap = min(overlap, longest // 2)
     count = -(-(frames - overlap) // (longest - overlap))
     return [round(i * (frames - longest) / (count - 1)) for i in range(count)]
 
 
-def plan(frames: int, cuts: list[int], longest: int = LONGEST) -> list[Window]:
-    """All windows of a shot, in order. None straddles a cut; neighbours of one camera share OVERLAP frames or more."""
+def plan(frames: int, cuts: list[int], longest: int = LONGEST, overlap: int = OVERLAP) -> list[Window]:
+    """All windows of a shot, in order. None straddles a cut; neighbours of a camera share `overlap` frames or more."""
     windows: list[Window] = []
     for begin, end in pairwise([*cuts, frames]):
         count = min(longest, end - begin)
-        windows += [Window(begin + s, count, s == 0) for s in starts(end - begin, longest)]
+        windows += [Window(begin + s, count, s == 0) for s in starts(end - begin, longest, overlap)]
     return windows
 
 
-def weights(plan: list[Window], number: int, frame: int) -> list[tuple[int, float]]:
+def weights(plan: list[Window], number: int, frame: int, lead: int = 0) -> list[tuple[int, float]]:
     """Which windows a frame that belongs to window `number` is made of, and with what weights; they sum to 1.
 
     A straight ramp from the window before, over the frames they share, done before the next window begins: so a frame
-    is never made of more than two, and no weight jumps.
+    is never made of more than two, and no weight jumps. The first `lead` frames of a window that follows another only
+    lead it in, and count for nothing.
     """
     window, before = plan[number], plan[number - 1]
     if window.first:
         return [(number, 1.0)]
     follows = number + 1 < len(plan) and not plan[number + 1].first
     shared = (min(before.stop, plan[number + 1].start) if follows else before.stop) - window.start
-    share = min(1.0, (frame - window.start + 1) / (shared + 1))
+    share = min(1.0, max(0, frame - window.start + 1 - lead) / (shared + 1 - lead))
     return [(number, share)] + ([(number - 1, 1 - share)] if share < 1 else [])
 
 

@@ -1,13 +1,14 @@
-"""Where things lie on this disk: the data folder, the shots beside the .blend, the next take's number. No bpy: paths
-and names only, so that it can be read and tested anywhere. It does not know what a take holds."""
+"""Where things lie on this disk: the shots beside the .blend, the next take's number. No bpy: paths and names only, so
+that it can be read and tested anywhere. It does not know what a take holds."""
 
 import hashlib
 import os
 import re
-import sys
 import time
 import unicodedata
 from pathlib import Path
+
+from ..engine.registry import data_folder
 
 MOST_TAKES = 10_000
 LONGEST = 80
@@ -17,17 +18,6 @@ FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 SESSION = f"{time.strftime('%Y-%m-%d_%H%M%S')}_{os.getpid()}"
 SESSIONS = re.compile(r"(\d{4}-\d\d-\d\d)_(\d\d)(\d\d)\d\d_\d+")
-
-
-def data_folder() -> Path:
-    """The user's data folder for Shotlock, which removing the add-on leaves alone."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "shotlock"
 
 
 def unsaved_folder() -> Path:

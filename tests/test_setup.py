@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+
+from engine import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,23 +33,14 @@ def setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
             sys.modules[name] = module
 
 
-@pytest.fixture(scope="module")
-def folders() -> ModuleType:
-    """operators/folders.py, which needs no Blender."""
-    spec = importlib.util.spec_from_file_location("shotlock_folders", ROOT / "operators" / "folders.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32", "freebsd14"])
 @pytest.mark.parametrize("chosen", ["", "/some where/else"])
-def test_setup_makes_the_engine_where_the_add_on_looks_for_it(setup, folders, monkeypatch, platform, chosen):
+def test_setup_makes_the_engine_where_the_add_on_looks_for_it(setup, monkeypatch, platform, chosen):
     environments = setup("environments")
     monkeypatch.setattr(sys, "platform", platform)
     for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(name, chosen)
-    assert environments.data_folder() == folders.data_folder()
+    assert environments.data_folder() == registry.data_folder()
     home = {"darwin": "Library/Application Support", "win32": "AppData/Local"}.get(platform, ".local/share")
     expected = Path(chosen) if chosen and platform != "darwin" else Path.home() / home
     assert environments.folder("engine") == expected / "shotlock" / "engine"

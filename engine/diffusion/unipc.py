@@ -81,6 +81,11 @@ def corrected(x: Tensor, new: Tensor, past: tuple[Tensor, ...], times: tuple[flo
     return guess + gain * (w_earlier * earlier + w_new * change)
 
 
+def order(i: int, steps: int, first: bool) -> int:
+    """Of the prediction of step i of so many; the first one has nothing before it."""
+    return min(ORDER, steps - i, 1 if first else ORDER)
+
+
 def step(x: Tensor, x0: Tensor, times: list[float], i: int, past: Past | None = None) -> tuple[Tensor, Past]:
     """Step i of a schedule: from x at times[i], where x0 was predicted, to times[i + 1]. Without a past, the first one.
 
@@ -88,6 +93,6 @@ def step(x: Tensor, x0: Tensor, times: list[float], i: int, past: Past | None = 
     """
     if past is not None:
         x = corrected(past.x, x0, past.clean, tuple(times[max(0, i - 2) : i + 1]), past.order)
-    order = min(ORDER, len(times) - 1 - i, 1 if past is None else ORDER)
+    own = order(i, len(times) - 1, past is None)
     clean = (x0,) if past is None else (x0, past.clean[0])
-    return predicted(x, clean, tuple(times[max(0, i - 1) : i + 2]), order), Past(x, order, clean)
+    return predicted(x, clean, tuple(times[max(0, i - 1) : i + 2]), own), Past(x, own, clean)

@@ -122,15 +122,26 @@ def refuse_misfits(checkpoint: Checkpoint, model: nn.Module, official: config.Sh
         raise BadWeights(f"{file} has a scale for {lost[0]}, which is not in it: {AGAIN}")
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How a network's numbers are kept."""
+
+    dtype: torch.dtype = torch.float32  # of its products
+    stored: bool = False  # as they lie in the file, if that is no more than this; widened while their layer runs
+    eight_bit: bool = False  # the blocks' matrices, each row by its largest number
+    patch: Callable[[str, Tensor], Tensor] | None = None  # changes a tensor as it is read: LoRAs
+
+
 def load(
-    checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: str = "cpu", tick: Tick = _nothing
-) -> Network:
+    checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: str = "cpu", tick: Tick = _nothing,
+    manner: Manner | None = None,
+) -> Network:  # fmt: skip
     """The network, ready to run with products in `dtype`. Raises BadWeights."""
-    model = made(checkpoint.config)
+    model, manner = made(checkpoint.config), manner or Manner(dtype)
     for name, tensor, scale in stored(checkpoint, device):
-        put(checkpoint.file, model, name, tensor, scale, dtype)
+        put(checkpoint.file, model, name, tensor, scale, manner)
         tick()
-    model.compute = dtype
+    model.compute = manner.dtype
     return model.eval()
 
 
@@ -153,7 +164,7 @@ def read_tensors(checkpoint: Checkpoint, table: names.Mapping[str, str], device:
             raise BadWeights(f"{header.path.name} can't be read ({error}): {AGAIN}") from error
 
 
-def put(file: str, model: nn.Module, name: str, value: Tensor, scale: Tensor | None, dtype: torch.dtype) -> None:
+def put(file: str, model: nn.Module, name: str, value: Tensor, scale: Tensor | None, manner: Manner) -> None:
     """One tensor into its place, in the precision of that place."""
     refuse_not_finite(file, name, value)
     path, _, leaf = name.rpartition(".")
@@ -163,23 +174,47 @@ def put(file: str, model: nn.Module, name: str, value: Tensor, scale: Tensor | N
         scale = scale.float().reshape(-1)
         if scale.numel() not in (1, value.shape[0]):
             raise BadWeights(f"{file}: {name} has {scale.numel()} scales, expected 1 or {value.shape[0]}")
-    stays = value.dtype in EIGHT_BITS and isinstance(owner, Linear) and leaf == "weight"
+    value, scale = patched(name, value, scale, manner)
+    matrix = isinstance(owner, Linear) and leaf == "weight" and value.dim() == 2
+    if matrix and manner.eight_bit and value.dtype not in EIGHT_BITS and name.startswith(BLOCKS):
+        value, scale = rounded(value)
+    stays = value.dtype in EIGHT_BITS and matrix
     if stays and isinstance(owner, Linear):
         owner.scale = scale
     elif scale is not None:
         value = value.float() * scale.view(-1, *[1] * (value.dim() - 1))
-    if not stays and value.dtype != (wanted := precision(name, value, dtype)):
+    if not stays and value.dtype != (wanted := precision(name, value, manner)):
         value = value.to(wanted)
         refuse_not_finite(file, f"{name} in {str(wanted).removeprefix('torch.')}", value)
     setattr(owner, leaf, nn.Parameter(value, requires_grad=False))
 
 
-def precision(name: str, value: Tensor, dtype: torch.dtype) -> torch.dtype:
+def patched(name: str, value: Tensor, scale: Tensor | None, manner: Manner) -> tuple[Tensor, Tensor | None]:
+    """A tensor with its LoRAs' changes; one of 8 bits that they change is widened, and rounded anew."""
+    if manner.patch is None:
+        return value, scale
+    wide = value if scale is None else value.float() * scale.view(-1, *[1] * (value.dim() - 1))
+    changed = manner.patch(name, wide)
+    if changed is wide:
+        return value, scale
+    return rounded(changed) if value.dtype in EIGHT_BITS else (changed, None)
+
+
+def rounded(value: Tensor) -> tuple[Tensor, Tensor]:
+    """(out, in) in 8 bits (e4m3: three bits behind the point, an error of 1 in 16 at most), and what each row was
+    divided by (out,) float32."""
+    value = value.float()
+    scale = value.abs().amax(1).clamp_min(1e-12) / torch.finfo(torch.float8_e4m3fn).max
+    return (value / scale[:, None]).to(torch.float8_e4m3fn), scale
+
+
+def precision(name: str, value: Tensor, manner: Manner) -> torch.dtype:
     """In which type a tensor lies while the network runs."""
     if value.dim() < 2 or name.endswith(FINE):
         return torch.float32
     if name.startswith(BLOCKS):
-        return dtype
+        halves = manner.stored and value.dtype in (torch.bfloat16, torch.float16)
+        return value.dtype if halves else manner.dtype
     return torch.float32 if value.dtype in (*EIGHT_BITS, torch.float64) else value.dtype
 
 

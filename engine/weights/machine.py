@@ -1,6 +1,7 @@
 """Which device, precision and threads a model runs with on this machine: a short probe decides, once; the report tells.
 
-Lite runs on the processor, also where a GPU is: its layers are small, and nobody has measured it on one yet.
+Lite runs on the processor, also where a GPU is: its layers are small, and nobody has measured it on one yet. Models
+that the artist brings run on the GPU where there is one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from ..check import memory as memory_of_machine
 
 PROBE = 768  # side of the probe's matrices
 CLEARLY = 1.3  # bf16 must be this much faster to be chosen
@@ -104,3 +107,23 @@ def choose(recorded: dict[str, Any] | None = None) -> Machine:
         return Machine("cpu", PRECISIONS[recorded["precision"]], recorded["threads"], "as the job began")
     precision, why = probe()
     return Machine("cpu", PRECISIONS[precision], threads(), why)
+
+
+def choose_large(recorded: dict[str, Any] | None = None) -> Machine:
+    """The same for models of billions of numbers: a GPU where there is one, in bf16 as they were trained."""
+    if not torch.cuda.is_available():
+        return choose(recorded)
+    return Machine("cuda", torch.bfloat16, threads(), "as these models were trained")
+
+
+def free(device: str) -> int:
+    """Bytes that a job can have there now."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    found = memory_of_machine()["free"] or memory_of_machine()["total"]
+    return int(found or 0)
+
+
+def name(device: str) -> str:
+    """For people."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "this computer's memory"

@@ -83,11 +83,21 @@ def vace(video: Tensor, free: Tensor, encode: Encode, references: Sequence[Tenso
 
 
 def mask_channels(mask: Tensor) -> Tensor:
-    """(F, H, W) -> (64, T, h, w): each cell's pixels as channels, row by row; of each latent frame's four frames one,
-    nearest to the middle, as VACE was trained: a mask of the first frame alone is not seen in it."""
-    cells = rearrange(mask, "f (h p) (w q) -> (p q) f h w", p=CELL, q=CELL)
-    count = windows.latent_frames(len(mask))
-    return F.interpolate(cells[None].float(), size=(count, *cells.shape[2:]), mode="nearest-exact")[0]
+    """(F, H, W) -> (64, T, h, w): each cell's pixels as channels, row by row; of each latent frame's frames one, as
+    VACE was trained: a mask of the first frame alone is not seen in it."""
+    return cells(mask[mask_frames(len(mask))])
+
+
+def cells(mask: Tensor) -> Tensor:
+    """(f, H, W) -> (64, f, h, w) float32."""
+    return rearrange(mask.float(), "f (h p) (w q) -> (p q) f h w", p=CELL, q=CELL)
+
+
+def mask_frames(frames: int) -> list[int]:
+    """Which of 4n + 1 frames' masks stand for the latent frames: the nearest to the middle of each's share."""
+    count = windows.latent_frames(frames)
+    every = torch.arange(frames, dtype=torch.float64).view(1, 1, -1)
+    return F.interpolate(every, size=count, mode="nearest-exact").flatten().long().tolist()
 
 
 # ---------------------------------------------------------------- camera

@@ -114,8 +114,9 @@ class TextEncoder(nn.Module):
                 f"token {max(ids)} of a vocabulary of {self.config.vocabulary}: the tokenizer is another model's; "
                 "get the one that lies beside the text encoder"
             )
-        device = self.token_embedding.weight.device
+        device = self.token_embedding.weight.device  # of the table, which may stay behind when blocks are swapped
         x = F.embedding(torch.tensor([list(ids)], device=device), self.token_embedding.weight).float()
+        x = x.to(self.norm.weight.device)
         for block in self.each(list(self.blocks)):
             x = block(x, self.compute)
             tick()

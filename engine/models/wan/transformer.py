@@ -22,11 +22,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..layers import axis_angles, rotate, time_embedding
+from .cache import Cache
 from .config import CAMERA, FREQUENCIES, HEAD, IMAGE_WIDTH, PATCH, TEXT_LENGTH, TIMES, WanConfig
 from .linear import Conv2d, Conv3d, LayerNorm, Linear, RMSNorm
 
 THETA = 10_000.0  # base of the rotary frequencies
 AXES = (HEAD - 4 * (HEAD // 6), 2 * (HEAD // 6), 2 * (HEAD // 6))  # channels that turn with time, y and x: 44, 42, 42
+SLICE = 8192  # tokens that go through the wide parts of a block at a time: so these hold little, however long a clip is
 
 Tick = Callable[[], None]
 
@@ -79,6 +81,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return rearrange(F.scaled_dot_product_attention(q, k, v), "b n l d -> b l (n d)")
 
 
+def sliced(work: Callable[..., Tensor], x: Tensor, *along: Tensor) -> Tensor:
+    """work(x, *along), SLICE tokens at a time: x (B, L, D), the others (L, ...) -> (B, L, D'). `work` knows each
+    token by itself alone."""
+    count = x.shape[1]
+    if count <= SLICE:
+        return work(x, *along)
+    out = None
+    for a in range(0, count, SLICE):
+        part = work(x[:, a : a + SLICE], *(other[a : a + SLICE] for other in along))
+        out = part.new_empty(len(x), count, *part.shape[2:]) if out is None else out
+        out[:, a : a + SLICE] = part
+    assert out is not None
+    return out
+
+
 class SelfAttention(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -87,10 +104,14 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, shared: Shared) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
-        q, k = (
-            rotate(split_heads(norm(project(x))), shared.cos, shared.sin).to(x.dtype)
-            for norm, project in ((self.norm_q, self.q), (self.norm_k, self.k))
-        )
+
+        def turned(norm: nn.Module, project: nn.Module) -> Tensor:
+            def work(part: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+                return rearrange(rotate(split_heads(norm(project(part))), cos, sin).to(x.dtype), "b n l d -> b l (n d)")
+
+            return split_heads(sliced(work, x, shared.cos, shared.sin))
+
+        q, k = turned(self.norm_q, self.q), turned(self.norm_k, self.k)
         return self.o(attend(q, k, split_heads(self.v(x))))
 
 
@@ -107,7 +128,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, shared: Shared) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
-        q = split_heads(self.norm_q(self.q(x)).to(x.dtype))
+        q = split_heads(sliced(lambda part: self.norm_q(self.q(part)).to(x.dtype), x))
         text = shared.text.to(x.dtype)
         y = attend(q, split_heads(self.norm_k(self.k(text)).to(x.dtype)), split_heads(self.v(text)))
         if shared.image is not None:
@@ -132,11 +153,12 @@ class Block(nn.Module):
         self.ffn = nn.Sequential(Linear(D, config.hidden), nn.GELU("tanh"), Linear(config.hidden, D))
 
     def forward(self, x: Tensor, shared: Shared) -> Tensor:
-        """(B, L, D) float32 -> the same."""
+        """(B, L, D) float32 -> the same, in its place: of the sum that runs through all blocks there is one."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (shared.modulation + self.modulation.float()).unbind(2)  # B G D
-        x = added(x, self.self_attn(modulated(self.norm1(x), shift1, scale1).to(shared.dtype), shared), gate1)
-        x = x + self.cross_attn(self.norm3(x).to(shared.dtype), shared)
-        return added(x, self.ffn(modulated(self.norm2(x), shift2, scale2).to(shared.dtype)), gate2)
+        add(x, self.self_attn(modulated(self.norm1(x), shift1, scale1).to(shared.dtype), shared), gate1)
+        x += self.cross_attn(self.norm3(x).to(shared.dtype), shared)
+        add(x, sliced(self.ffn, modulated(self.norm2(x), shift2, scale2).to(shared.dtype)), gate2)
+        return x
 
 
 def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -145,10 +167,10 @@ def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(shift[:, :, None], runs, 1 + scale[:, :, None]).flatten(1, 2)
 
 
-def added(x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
-    """x + gate y, float32: x and y (B, L, D), gate (B, G, D) as in `modulated`."""
-    runs, change = (value.unflatten(1, (gate.shape[1], -1)) for value in (x, y.float()))
-    return torch.addcmul(runs, change, gate[:, :, None]).flatten(1, 2)
+def add(x: Tensor, y: Tensor, gate: Tensor) -> None:
+    """x += gate y, float32: x and y (B, L, D), gate (B, G, D) as in `modulated`."""
+    runs, change = (value.unflatten(1, (gate.shape[1], -1)) for value in (x, y))
+    runs.addcmul_(change, gate[:, :, None])
 
 
 class VaceBlock(Block):
@@ -164,7 +186,7 @@ class VaceBlock(Block):
         """What runs through the row (B, L, D) -> the same, one block on, and its hint. The first block also adds the
         video's patches (B, L, D)."""
         if hasattr(self, "before_proj"):
-            control = self.before_proj(control.to(shared.dtype)).float() + patches
+            control = patches + self.before_proj(control.to(shared.dtype))
         control = self(control, shared)
         return control, self.after_proj(control.to(shared.dtype)).float()
 
@@ -234,6 +256,7 @@ class Wan(nn.Module):
         self.config = c = config
         D = c.width
         self.compute = torch.float32  # of the blocks' products
+        self.cache: Cache | None = None  # what lets blocks be left out
         self.each: Callable[[Sequence[nn.Module]], Iterable[nn.Module]] = iter
         self.patch_embedding = Conv3d(c.in_channels, D, (1, PATCH, PATCH), (1, PATCH, PATCH))
         self.text_embedding = nn.Sequential(Linear(c.text_width, D), nn.GELU("tanh"), Linear(D, D))
@@ -290,7 +313,8 @@ class Wan(nn.Module):
         refuse_foreign(self.config, x, controls)
         patches = self.patches(x, controls)  # B D T' H' W'
         grid = tuple(patches.shape[2:])
-        x = rearrange(patches, "b d t h w -> b (t h w) d")
+        x = rearrange(patches, "b d t h w -> b (t h w) d").contiguous()
+        del patches  # as large as all that runs through the blocks
         time, modulation = self.read_time(t, grid[0], self.leading(controls))
         cos, sin = rotary(grid, x.device)
         image = None if controls.image is None else controls.image.expand(len(x), -1, -1)
@@ -336,13 +360,21 @@ class Wan(nn.Module):
         if controls.vace is not None:
             control = rearrange(self.vace_patch_embedding(controls.vace.float()), "b d t h w -> b (t h w) d")
             control = control.expand(len(x), -1, -1)
+        if self.cache is not None:
+            self.cache.begin(x)
         for block in self.each(self.order(control is not None)):
             if isinstance(block, VaceBlock) and control is not None:
                 control, hint = block.read(control, x, shared)
             else:
                 x = block(x, shared)
-                x, hint = x if hint is None else x + controls.strength * hint, None
+                if hint is not None:
+                    x.add_(hint, alpha=controls.strength)
+                hint = None
             tick()
+            if self.cache is not None and block is self.blocks[0] and self.cache.enough(x):
+                return x
+        if self.cache is not None:
+            self.cache.keep(x)
         return x
 
 
