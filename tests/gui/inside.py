@@ -237,7 +237,7 @@ def sequencer(area: bpy.types.Area) -> Iterator[float]:
 
 
 def first_save() -> Iterator[float]:
-    """A take of a file that was never saved is offered for moving at the first save; then the panel says it no longer."""
+    """A take of a file that was never saved is offered for moving at the first save; then it is said no longer."""
     made, window = takes.job_folder(takes.strips_in(bpy.context.scene)[0]), bpy.context.window_manager.windows[0]
     with bpy.context.temp_override(window=window):
         bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
