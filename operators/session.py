@@ -109,8 +109,13 @@ def find_scene(origin: Origin) -> bpy.types.Scene | None:
     """The scene a job was asked for, if it is in the open file."""
     if origin.opened == _opened:
         return next((scene for scene in bpy.data.scenes if scene.session_uid == origin.uid), None)
+    return bpy.data.scenes.get(origin.scene) if is_open(origin) else None
+
+
+def is_open(origin: Origin) -> bool:
+    """Whether the open file is the one that a job was asked for in."""
     same_file = bool(origin.file) and bool(bpy.data.filepath) and _same_path(origin.file, bpy.data.filepath)
-    return bpy.data.scenes.get(origin.scene) if same_file else None
+    return origin.opened == _opened or same_file
 
 
 def _same_path(one: str, other: str) -> bool:
@@ -145,6 +150,7 @@ def move_home() -> int:
     moved = takes.move_home(left_behind())
     for job in jobs:
         job.folder = moved.get(job.folder, job.folder)
+    redraw()
     return len(moved)
 
 

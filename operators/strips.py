@@ -1,6 +1,7 @@
 """What the artist can do with takes and their strips: place, redo, reveal, move, and have their colours shown as they
 are. Each is one undo step, or touches nothing that undo knows."""
 
+import os
 from pathlib import Path
 
 import bpy
@@ -16,6 +17,12 @@ def active_take(context: bpy.types.Context):
     return strip if takes.is_take(strip) else None
 
 
+def scene_of_area(context: bpy.types.Context) -> bpy.types.Scene:
+    """In a sequencer the scene that it shows, elsewhere the window's."""
+    shown = compat.sequencer_scene(context) if context.area and context.area.type == "SEQUENCE_EDITOR" else None
+    return shown or context.scene
+
+
 class OnTake(compat.OperatorPart):
     """Operators that need a take's strip."""
 
@@ -28,7 +35,7 @@ class OnTake(compat.OperatorPart):
 class SHOTLOCK_OT_place_take(bpy.types.Operator):
     bl_idname = "shotlock.place_take"
     bl_label = "Place Take"
-    bl_description = "Place a finished take in this scene's sequencer"
+    bl_description = "Place a finished take in the sequencer: choose its folder, which holds job.json and frames"
     bl_options = {"REGISTER"}
 
     directory: StringProperty(  # type: ignore[valid-type]  # Blender reads properties off annotations
@@ -43,15 +50,15 @@ class SHOTLOCK_OT_place_take(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> compat.Outcome:
-        folder = Path(bpy.path.abspath(self.directory))
+        folder, scene = Path(os.path.normpath(bpy.path.abspath(self.directory))), scene_of_area(context)
         try:
             take = takes.read(folder)
-            takes.place(context.scene, take)
+            takes.place(scene, take)
         except takes.TakeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         session.placed(folder)
-        for warning in filter(None, (*takes.warnings(context.scene, take), colours.complaint(context.scene))):
+        for warning in filter(None, (*takes.warnings(scene, take), colours.complaint(scene))):
             self.report({"WARNING"}, warning)
         return {"FINISHED"}
 

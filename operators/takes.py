@@ -61,7 +61,11 @@ class Take:
 
     @property
     def name(self) -> str:
-        return f"{self.shot} take {self.number}"
+        return take_name(self.shot, self.number)
+
+
+def take_name(shot: str, number: int) -> str:
+    return f"{shot} take {number}"
 
 
 # Reading
@@ -340,6 +344,11 @@ def strip_of(scene: bpy.types.Scene, shot: str, number: int) -> Any | None:
     return max(shown, key=lambda strip: strip.channel, default=None)
 
 
+def is_shown(scene: bpy.types.Scene, shot: str, number: int) -> bool:
+    """Whether any strip of that scene shows the take, inside meta strips too."""
+    return any((strip.shotlock.shot, strip.shotlock.take) == (shot, number) for strip in strips_in(scene))
+
+
 def job_folder(strip: Any) -> Path:
     """The take's folder: where the strip's pictures are, which Blender keeps right; else what was remembered."""
     shown = Path(os.path.normpath(bpy.path.abspath(strip.directory)))
@@ -388,8 +397,18 @@ def move_home(stopped: Iterable[Path] = ()) -> dict[Path, Path]:
     """Moves them beside the .blend and relinks their strips: old place → new. One is copied whole before it goes."""
     moved = {old: _move(old, new_folder(bpy.data.filepath, shot_name(old))) for old in homeless(stopped)}
     relink()
+    _renumber(set(moved.values()))
     memory.forget()
     return moved
+
+
+def _renumber(folders_of_takes: set[Path]) -> None:
+    """Beside the file a take may have found its number taken: its strips are called after the new one."""
+    for _scene, strip in strips_of_takes():
+        folder, made = job_folder(strip), strip.shotlock
+        if folder in folders_of_takes and made.take != folders.take_number(folder):
+            old, made.take = take_name(made.shot, made.take), folders.take_number(folder)
+            strip.name = strip.name.replace(old, take_name(made.shot, made.take))
 
 
 def _move(old: Path, new: Path) -> Path:

@@ -1,6 +1,8 @@
 """The Shotlock tab: what will be filmed, Generate, what is happening, and what came of it. The same in the 3D view and
 in the sequencer."""
 
+from pathlib import Path
+
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
@@ -133,10 +135,14 @@ def draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
 
 
 def draw_place(layout: bpy.types.UILayout, context: bpy.types.Context, job: session.Job) -> None:
-    """Where the take's strip is, and the way there for who sees no sequencer. A strip that was removed is not told."""
+    """Where the take's strip is, and the way there for who sees no sequencer. One that was undone can be had again."""
     number = folders.take_number(job.folder)
     strip = takes.strip_of(context.scene, job.shot, number)
     if strip is None:
+        if job.placed and not takes.is_shown(context.scene, job.shot, number):
+            text = iface_("Place Take {} Again").format(number)
+            button = layout.operator("shotlock.place_take", text=text, translate=False, icon="SEQUENCE")
+            button.directory = str(job.folder)
         return
     first, after = compat.strip_range(strip)
     text = iface_("Take {} is in the sequencer: channel {}, frames {} to {}")
@@ -166,9 +172,17 @@ def draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: 
 def draw_waiting(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """Takes that are finished, but whose scene is not there."""
     for job in session.waiting():
-        text = iface_("A take of {} is finished; its scene {} is not open").format(job.shot, job.origin.scene)
-        words.sentence(layout, context, text, icon="INFO")
+        words.sentence(layout, context, where_from(job.shot, job.origin), icon="INFO")
         layout.operator("shotlock.place_take", text="Place It Here").directory = str(job.folder)
+
+
+def where_from(shot: str, origin: session.Origin) -> str:
+    """What a finished take waits for."""
+    if session.is_open(origin):
+        return iface_("A take of {} is finished; its scene {} is not in this file").format(shot, origin.scene)
+    if origin.file:
+        return iface_("A take of {} is finished; it is placed when {} is opened").format(shot, Path(origin.file).name)
+    return iface_("A take of {} is finished; its file was closed without being saved").format(shot)
 
 
 def draw_notes(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -55,14 +55,22 @@ def draw_settings(layout: bpy.types.UILayout, made: properties.ShotlockStrip) ->
             column.prop(made, name)
 
 
+def draw_add(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+    """Takes of other files, and those whose strips were removed, come back as strips are added in Blender."""
+    self.layout.operator_context = "INVOKE_DEFAULT"
+    self.layout.operator("shotlock.place_take", text="Shotlock Take...", icon="RENDER_ANIMATION")
+
+
 CLASSES = (SHOTLOCK_PT_take, SHOTLOCK_PT_take_settings)
 
 
 def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
+    bpy.types.SEQUENCER_MT_add.append(draw_add)  # type: ignore[arg-type]  # called with the menu too
 
 
 def unregister() -> None:
+    bpy.types.SEQUENCER_MT_add.remove(draw_add)  # type: ignore[arg-type]
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -649,6 +649,7 @@ print("CHILD", session.client().pid if job.state == "running" else job.capture._
 """
 
 
+@pytest.mark.wheel
 @pytest.mark.parametrize("state", ["capturing", "running"])
 def test_quitting_meanwhile_leaves_no_process(engine, state):
     here = Path(__file__).parent

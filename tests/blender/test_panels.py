@@ -205,11 +205,28 @@ def test_the_way_to_the_sequencer_is_a_button_where_there_is_one_to_show(saved, 
     assert "[Show in Sequencer]" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
 
 
-def test_a_take_without_its_scene_is_offered(saved, shot, session):
+@pytest.mark.parametrize(("origin", "expected"), [
+    (("/other.blend", "Scene", 1, -1), "it is placed when other.blend is opened"),   # named as the open file's scene
+    (("", "Scene", 1, -1), "its file was closed without being saved"),
+    (("", "Elsewhere", 0, None), "its scene Elsewhere is not in this file"),
+])
+def test_a_take_without_its_scene_is_offered(saved, shot, session, origin, expected):
     job = job_of(session, saved, state="done")
-    job.origin = session.Origin("/other.blend", "Elsewhere", 1, -1)
+    *rest, opened = origin
+    job.origin = session.Origin(*rest, session._opened if opened is None else opened)
     said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=900)))
-    assert "its scene Elsewhere is not open" in said and "[Place It Here]" in said
+    assert expected in said and "[Place It Here]" in said
+
+
+def test_a_strip_that_was_undone_can_be_placed_again(saved, shot, session, tmp_path):
+    """Wherever else the take is shown, it is not offered."""
+    strip = in_a_sequencer(session, saved, tmp_path)
+    where = context(saved, width=900)
+    assert "Again" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    strip.shotlock.take = 2
+    assert "[Place Take 3 Again]" in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    session.jobs[-1].state = "failed"
+    assert "Again" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
 
 
 def strip_of_a_take(scene, tmp_path):

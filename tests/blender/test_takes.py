@@ -349,6 +349,17 @@ def test_an_unsaved_files_takes_outlive_the_add_on_and_move_home(tiny, tmp_path)
     assert takes().job_folder(strips(bpy.context.scene)[0]) == tmp_path / "shots/Cam A/take_001"
 
 
+def test_a_take_that_moves_where_its_number_is_taken_is_called_after_the_new_one(tiny, tmp_path):
+    strip = placed(tiny, make())
+    strip.name = "My " + strip.name
+    (tmp_path / "shots" / "Cam A" / "take_001").mkdir(parents=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
+    assert bpy.ops.shotlock.move_takes() == {"FINISHED"}
+    strip = strips(bpy.context.scene)[0]
+    assert strip.shotlock.job == "//shots/Cam A/take_002"
+    assert (strip.shotlock.take, strip.name) == (2, "My Cam A take 2")
+
+
 def test_a_read_only_folder_is_refused_without_another_place(saved, tmp_path):
     (tmp_path / "shots").write_text("in the way")              # root may write anywhere: a file stands in for it
     before = set(Path(os.environ["XDG_DATA_HOME"]).rglob("*"))
