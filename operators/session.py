@@ -20,7 +20,7 @@ from bpy.app.translations import pgettext_n as n_
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..engine.client import Client, Status
-from . import compat, install, memory, takes
+from . import compat, forecast, install, memory, takes
 from .capture import Capture, is_cut_off
 from .plan import Plan, decision
 from .progress import Progress
@@ -264,7 +264,7 @@ def _warn(job: Job, sentences: Iterable[str]) -> None:
 def tick() -> float | None:
     """Does what there is to do now; seconds until the next tick, or None when there is nothing to wait for."""
     install.tick()
-    if install.running():
+    if install.running() or forecast.tick():
         redraw()
     job = current()
     if job is not None:
@@ -273,7 +273,7 @@ def tick() -> float | None:
         if _shown(job) != before:
             redraw()
     _land_waiting()
-    return PERIOD if current() is not None or install.running() else None
+    return PERIOD if current() is not None or install.running() or forecast.wants() else None
 
 
 def _shown(job: Job) -> tuple:
@@ -528,5 +528,6 @@ def unregister() -> None:
             getattr(bpy.app.handlers, name).remove(handler)
     atexit.unregister(close)
     close()
+    forecast.forget()
     jobs.clear()
     memory.forget()

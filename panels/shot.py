@@ -4,9 +4,10 @@ in the sequencer."""
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
+from ..engine.job import MODELS
 from ..operators import colours, compat, folders, generate, install, properties, sentences, session, strips, takes
 from ..operators.plan import DEFAULT_PIXELS, decision
-from . import pictures, preferences, words
+from . import model, pictures, preferences, words
 
 ICONS = {True: "CHECKMARK", False: "ERROR"}
 PICTURE = 8.0           # the preview's height in buttons
@@ -56,8 +57,9 @@ def draw_size(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     row.alignment = "RIGHT"
     row.active = False
     row.label(text=" · ".join(filter(None, (size, length))), translate=False)
-    if shot.size and shot.sampled:
+    if shot.size and shot.sampled and (shot.plan is None or shot.plan.model in MODELS):
         words.sentence(layout, context, large(shot.size, shot.sampled), icon="INFO")
+    model.draw_need(layout, context, shot.plan)
 
 
 def large(size: tuple[int, int], sampled: tuple[int, int]) -> str:
@@ -230,10 +232,9 @@ class SettingsPanel(compat.PanelPart):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, properties.shot_of(context.scene)
+        layout = self.layout
         layout.use_property_split, layout.use_property_decorate = True, False
-        for name in ("negative_prompt", "seed", "steps", "guidance", "control_strength", "model"):
-            layout.prop(settings, name)
+        model.draw(layout, context)
 
 
 class ObjectPanel(compat.PanelPart):
