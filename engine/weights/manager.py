@@ -1,5 +1,5 @@
-"""`python -m engine models`: lists, finds, fetches, imports and removes models. The add-on's manager runs it in a process
-of its own, so that a window never waits; so may anybody from a terminal. Standard library only.
+"""`python -m engine models`: lists, finds, fetches, imports and removes models. The add-on's manager runs it in a
+process of its own, so that a window never waits; so may anybody from a terminal. Standard library only.
 
 Each line on stdout is one JSON object: where it stands, at last `done` or `error`. Started with --watched it ends when
 its stdin ends: then Blender is gone. What the registry says, `registry.py` knows; addresses, `official.py`.
@@ -400,7 +400,7 @@ def main(arguments: list[str]) -> int:
 
 def watch(stop: threading.Event) -> None:
     """Blender is gone, or cancels: a fetch that does not notice soon is ended, which loses nothing."""
-    while sys.stdin.buffer.read1(4096):
+    while os.read(0, 4096):  # not through sys.stdin, whose lock a thread would hold when the process ends
         pass
     stop.set()
     timer = threading.Timer(WAIT, os._exit, (1,))
