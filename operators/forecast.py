@@ -39,11 +39,12 @@ _words: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
 
 def question(plan: Plan) -> str:
-    """All that the answer follows from, as the engine reads it; the registry's file too, which may be another now."""
+    """All that the answer follows from, as the engine reads it."""
     ends = (*plan.cuts[1:], len(plan.frames))
     open_ = {"guidance": plan.guidance, "steps": plan.steps}
     return json.dumps({
-        "model": plan.model, "size": plan.size, "crop": plan.crop, "control_strength": plan.control_strength, "control_start": plan.control_start,
+        "model": plan.model, "size": plan.size, "crop": plan.crop,
+        "control_strength": plan.control_strength, "control_start": plan.control_start,
         "control_end": plan.control_end, "denoise": plan.denoise,
         "known": [{"frame": frame, "picture": f"{frame}.png"} for frame, _ in plan.known],
         "references": [f"{number}.png" for number in range(len(plan.references))],
@@ -71,7 +72,8 @@ def told(plan: Plan) -> Told:
 
 def problem(plan: Plan) -> str:
     """Why the engine would refuse that shot, as far as it was asked; nothing is asked here."""
-    return _answers[found][1].problem if (found := question(plan)) in _answers else ""
+    when, answer = _answers.get(question(plan), (-GOOD_FOR, None))
+    return answer.problem if answer is not None and time.monotonic() - when < GOOD_FOR else ""
 
 
 def wants() -> bool:

@@ -232,6 +232,11 @@ def preference_settings() -> dict[str, Any]:
             name="Keep Passes", default=True,
             description="Keep depth, colours and the other passes after a take; they can be gigabytes for long shots",
         ),
+        "models_server": StringProperty(
+            name="Server",
+            description="Where models are fetched from: a server with the same paths as Hugging Face's. Empty: Hugging "
+                        "Face's own",
+        ),
     }
 
 
@@ -317,6 +322,7 @@ class ShotlockPreferences(bpy.types.AddonPreferences):
     engine_python: str
     takes_folder: str
     keep_passes: bool
+    models_server: str
 
     def draw(self, context: bpy.types.Context) -> None:
         if draw_preferences:

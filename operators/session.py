@@ -20,7 +20,7 @@ from bpy.app.translations import pgettext_n as n_
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..engine.client import Client, Status
-from . import compat, forecast, install, memory, takes
+from . import compat, forecast, install, manager, memory, takes
 from .capture import Capture, is_cut_off
 from .plan import Plan, decision
 from .progress import Progress
@@ -264,7 +264,7 @@ def _warn(job: Job, sentences: Iterable[str]) -> None:
 def tick() -> float | None:
     """Does what there is to do now; seconds until the next tick, or None when there is nothing to wait for."""
     install.tick()
-    if install.running() or forecast.tick():
+    if install.running() or manager.tick() or forecast.tick():
         redraw()
     job = current()
     if job is not None:
@@ -273,7 +273,8 @@ def tick() -> float | None:
         if _shown(job) != before:
             redraw()
     _land_waiting()
-    return PERIOD if current() is not None or install.running() or forecast.wants() else None
+    at_work = current() is not None or install.running() or manager.running() or forecast.wants()
+    return PERIOD if at_work else None
 
 
 def _shown(job: Job) -> tuple:

@@ -30,6 +30,11 @@ ALL = frozenset({CONTROL, KNOWN, FIRST, LAST, REFERENCES, SPAN}) | EVERY_WAN
 LITE = frozenset({CONTROL})
 LITE_RECIPE = official.Recipe(job.DEFAULT_STEPS, 1.0, 1.0, fps=24)
 
+LISTED = (  # of official.MODELS, which the engine reads too
+    n_("depth, known pixels, first and last frame, reference pictures"), n_("camera, first frame"),
+    n_("depth, first frame, a reference picture"), n_("first frame; no depth and no camera"),
+    n_("nothing but the prompt"),
+)  # fmt: skip
 IN_WORDS: Mapping[str, str] = {
     "control video": n_("depth"), "camera": n_("camera"), "known pixels": n_("known pixels"),
     "first frame": n_("first frame"), "last frame": n_("last frame"), "reference images": n_("reference pictures"),

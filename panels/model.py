@@ -61,7 +61,7 @@ def draw_menu(layout: bpy.types.UILayout, context: bpy.types.Context, settings: 
     if lack:
         words.sentence(layout, context, lack, icon="ERROR")
     elif choice and choice.told and settings.model not in job.MODELS:
-        words.sentence(layout, context, iface_("Can be told: {}").format(choice.told), icon="INFO")
+        words.sentence(layout, context, iface_("Can be told: {}").format(iface_(choice.told)), icon="INFO")
 
 
 def draw_recipe(layout: bpy.types.UILayout, settings: Any) -> None:
