@@ -79,9 +79,11 @@ class Stop:
 
 
 class Ticker:
-    """Progress on stderr: one line that changes for people, a line a step for files."""
+    """Progress on stderr: one line that changes for people, a line a step for files. Notes stay."""
 
     def __call__(self, news: dict[str, Any]) -> None:
+        if "note" in news:
+            sys.stderr.write("\r" * sys.stderr.isatty() + str(news["note"]) + "\n")
         if "phase" in news:
             eta = f", {news['eta']:.0f} s left" if news.get("eta") else ""
             text = news["phase"] + (f" {news['step']}/{news['steps']}{eta}" if news.get("steps") else "")

@@ -47,6 +47,7 @@ class Status:
     steps: int = 0
     eta: float | None = None        # seconds
     preview: Path | None = None
+    note: str = ""                  # the engine's last line on what it does: what memory it needs, a step down
     kind: str = ""                  # of a failure: job, disk, memory, install, engine, error
     reason: str = ""                # of a failure: one sentence
     deadline: float | None = None   # when a cancel that isn't answered ends the process
@@ -59,7 +60,8 @@ class Status:
         self.state, self.kind, self.reason = "failed", kind, reason
 
     def face(self) -> tuple[Any, ...]:
-        return (self.state, self.phase, self.step, self.steps, self.eta, self.preview, self.reason, self.deadline)
+        return (self.state, self.phase, self.step, self.steps, self.eta, self.preview, self.note, self.reason,
+                self.deadline)
 
 
 class Log:
@@ -341,6 +343,10 @@ class Client:
             path = job.folder / message["file"]
             if path.resolve().is_relative_to(job.folder.resolve()):
                 job.preview = path
+
+    def _on_note(self, _: Engine, message: protocol.Message) -> None:
+        if job := self._open(message):
+            job.note = message["text"]
 
     def _on_done(self, _: Engine, message: protocol.Message) -> None:
         if job := self._open(message):

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from torch import Tensor
 
 from . import job, need, official, registry, take, windows
 from . import wan_conditions as scene
+from . import wan_speed as speed
 from .diffusion import sampler, schedule, unipc
 from .models.wan import controls, recipes, shapes
-from .models.wan.autoencoder import Autoencoder
+from .models.wan.autoencoder import FINE, MARGIN, Autoencoder
 from .models.wan.config import IMAGE_WIDTH, WanConfig
 from .models.wan.transformer import NO_CONTROLS, Controls, Wan
 from .shot import Shot, thinned
@@ -53,8 +55,9 @@ Run = take.Run[Networks]
 
 def make(run: Run) -> None:
     """All frames into `frames.part`, which then takes its final name; where memory runs out, one rung lower."""
-    while ran_out(run):
-        step_down(run)
+    with speed.fused(run.model.device):
+        while ran_out(run):
+            step_down(run)
     take.name_frames(run)
 
 
@@ -88,7 +91,9 @@ def begin(shot: Shot, say: Say, stop: Stop, _weights: Path) -> Run:
     torch.set_num_threads(at.threads)
     small = thinned(shot, sampled_size(shot.size, recipe, model))
     run = Run(small, model, at, state, say, stop, fingerprint, None if small is shot else shot)
-    state.note(machine=described(at), told=told, sampled=list(small.size))
+    state.note(machine=described(at), sampled=list(small.size))
+    cannot = speed.prepare(model, shot.job.speed, max(len(plan(run, clip)) for clip in clips(run)))
+    state.note(told=[*told, *cannot])
     take_rung(run, choose_rung(run))
     run.spent["load"] = time.monotonic() - began
     return run
@@ -155,9 +160,9 @@ def refuse(j: job.Job, config: WanConfig, entry: registry.Entry) -> None:
             "Control or Camera model, set Control to 0 to film without, or begin with the base colours (denoise)"
         )
     if j.references and not {"reference images", "reference image"} & set(able):
-        raise job.BadJob(f"{name} has no input for reference pictures: choose a VACE or Control model, or leave them out")
+        raise job.BadJob(f"{name} has no input for reference pictures: choose a VACE or Control model, or none of them")
     if (j.known or j.references) and config.vace_layers and not j.control_strength:
-        raise job.BadJob(f"{name} is told known frames and reference pictures by its control, which is 0: raise Control")
+        raise job.BadJob(f"{name} is told known frames and pictures by its control, which is 0: raise Control")
     most = MOST_REFERENCES if config.vace_layers else 1
     if len(j.references) > most:
         raise job.BadJob(f"{name} reads {most} reference pictures at most, not {len(j.references)}: leave some out")
@@ -166,7 +171,7 @@ def refuse(j: job.Job, config: WanConfig, entry: registry.Entry) -> None:
     if config.image and not j.known and not config.camera_fold and not config.reference_channels:
         raise job.BadJob(f"{name} goes on from a first frame, and the job has none: give one, or choose another model")
     if config.image and j.known and official_image(entry) is None:
-        raise job.BadJob(f"{name} looks at its first frame through CLIP, which its entry lacks: import clip_vision_h too")
+        raise job.BadJob(f"{name} looks at its first frame through CLIP, which its entry lacks: import clip_vision_h")
 
 
 def refuse_known(j: job.Job, name: str, able: Sequence[str], last: int) -> None:
@@ -233,7 +238,7 @@ def clip_need(run: Run) -> need.Clip:
     clip = max(clips(run), key=lambda c: c.shape.frames)
     frames = min(clip.shape.frames, longest(run)) + clip.front
     tokens = frames * (clip.shape.height // shapes.PATCH) * (clip.shape.width // shapes.PATCH)
-    return need.Clip(*run.shot.size, tokens, run.shot.job.guidance != 1)
+    return need.Clip(*run.shot.size, tokens, guided(run), run.model.cache is not None)
 
 
 def take_rung(run: Run, number: int) -> None:
@@ -242,6 +247,7 @@ def take_rung(run: Run, number: int) -> None:
     if rung.on_processor:
         model.device = "cpu"
     model.rung = rung
+    model.tile = need.tile_sides(*run.shot.size, model.latents.stride, MARGIN * model.latents.stride // FINE)
     facts, clip = need.Facts(**networks.facts(model.opened)), clip_need(run)
     needed = need.of(facts, clip, rung, torch.finfo(model.dtype).bits // 8)
     free = machine.free(model.device)
@@ -269,7 +275,7 @@ def clips(run: Run) -> list[Clip]:
     cuts = [*shot.job.cuts, shot.frames]
     return [
         Clip(i, a, b, shapes.latent(b - a, shot.size[1], shot.size[0], run.model.latents), front)
-        for i, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False))
+        for i, (a, b) in enumerate(pairwise(cuts))
     ]
 
 
@@ -314,7 +320,8 @@ def read_controls(run: Run, clip: Clip) -> list[str]:
     run.phase("conditions", clip.number, len(clips(run)))
     makers = {
         "vace": (bool(config.vace_layers), make_vace), "extra": (bool(config.extra_channels), make_extra),
-        "reference": (bool(config.reference_channels), make_reference), "first": (is_overwritten(run, clip), make_first),
+        "reference": (bool(config.reference_channels), make_reference),
+        "first": (is_overwritten(run, clip), make_first),
         "base": (run.shot.job.denoise < 1, make_base),
     }  # fmt: skip
     for kind, (wanted, maker) in makers.items():
@@ -421,9 +428,7 @@ def make_first(run: Run, clip: Clip, name: str) -> None:
 def make_base(run: Run, clip: Clip, name: str) -> None:
     """Latents of the base colours, which sampling begins from where it begins with less noise."""
     with run.state.filled(name, shape_of(clip, clip.shape.channels)) as out:
-        put_encoded(
-            run, out, clip, lambda frames: scene.base_colours(run.shot, frames), run.model.autoencoder()
-        )
+        put_encoded(run, out, clip, lambda frames: scene.base_colours(run.shot, frames), run.model.autoencoder())
 
 
 # ---------------------------------------------------------------- noise
@@ -567,7 +572,7 @@ def step(
     """One step of a whole clip: each window predicts, what two of them predict is blended, and the latents that no
     later window changes go on. x and out: the sample (C, R + T, h, w), then what the sampler remembers."""
     front, carried = clip.front, None
-    ahead = torch.zeros(1, clip.shape.channels, front, *x.shape[3:])  # of the reference pictures' frames, by all windows
+    ahead = torch.zeros(1, clip.shape.channels, front, *x.shape[3:])  # of the reference pictures, by all windows
     for number, window in enumerate(parts):
         noisy = told.part(x[0], window, front)
         predicted = predict(run, told, window, noisy, sigmas, i).cpu()
@@ -632,12 +637,19 @@ def predict(run: Run, told: Told, window: windows.Window, x: Tensor, sigmas: lis
 def velocity(run: Run, told: Told, part: str, x: Tensor, t: Tensor, pinned: Controls, sigma: float) -> Tensor:
     """Guided away from what is avoided, where guidance is asked for and matters."""
     scale, model, texts = guidance(run, sigma), run.model.get(part), told.text(part)
+
+    def predicted(words: Tensor, which: str) -> Tensor:
+        if run.model.cache is not None:  # which must not mix clips, experts, predictions with a control and without
+            run.model.cache.slot = (told.clip.number, part, pinned.vace is None, which)
+        count = len(words)
+        return model(x.expand(count, -1, -1, -1, -1), t.expand(count, -1), words, pinned, told.beat)
+
     if scale == 1:
-        return model(x, t, texts[:1], pinned, told.beat)
+        return predicted(texts[:1], "with")
     if run.model.rung.together:
-        with_, without = model(x.expand(2, -1, -1, -1, -1), t.expand(2, -1), texts, pinned, told.beat).chunk(2)
+        with_, without = predicted(texts, "both").chunk(2)
     else:
-        with_, without = (model(x, t, text[None], pinned, told.beat) for text in texts)
+        with_, without = predicted(texts[:1], "with"), predicted(texts[1:], "without")
     return sampler.guide(with_, without, scale)
 
 
@@ -723,7 +735,10 @@ class Decoded:
         clean = run.state.find(f"{clip.name}_clean")
         assert clean is not None
         latents = torch.from_numpy(np.array(clean[:1, :, clip.front :])).to(run.model.device)
-        for chunk in run.model.autoencoder().decoding(latents, run.tick):
+        decoder = run.model.autoencoder()
+        if run.shot.job.speed.get("decode") == "bf16":
+            run.state.note(decode=speed.decode_small(decoder, latents))
+        for chunk in decoder.decoding(latents, run.tick):
             yield chunk.cpu()
 
     def finished(self, picture: Tensor) -> np.ndarray:
@@ -747,9 +762,19 @@ def told(run: Run) -> dict[str, Any]:
                     "windows": [len(plan(run, c)) for c in clips(run)]},
         "recipe": {"steps": j.steps, "shift": j.shift, "guidance": j.guidance, "sampler": recipe.sampler,
                    "denoise": j.denoise},
-        "loras": [dict(entry) for entry in j.loras],
+        "loras": [dict(entry) for entry in j.loras], "speed": sped(run),
         "memory": run.state.facts.get("memory", {}), "warnings": warnings(run),
     }  # fmt: skip
+
+
+def sped(run: Run) -> dict[str, Any]:
+    """What was given up for speed, and what was measured of it."""
+    found = dict(run.shot.job.speed)
+    if run.model.cache is not None:
+        found["cache"] = {"most": run.model.cache.most, **run.model.cache.told()}
+    if "decode" in run.state.facts:
+        found["decode"] = run.state.facts["decode"]
+    return found
 
 
 def warnings(run: Run) -> list[str]:

@@ -284,7 +284,7 @@ def _is_lora(entry: Any) -> bool:
     return good and _number(-MOST_STRENGTH, MOST_STRENGTH)(entry.get("strength", 1.0), {}) is None
 
 
-SPEEDS: Mapping[str, type] = {"compile": bool, "guidance_until": float, "cache": float, "products": str}
+SPEEDS: Mapping[str, type] = {"compile": bool, "guidance_until": float, "cache": float, "products": str, "decode": str}
 
 
 def _speed(value: Any, _: dict) -> str | None:
@@ -303,7 +303,8 @@ CHECKS: Mapping[str, Callable[[Any, dict], str | None]] = {
     "seed": _integer(0, MOST_SEED), "steps": _integer(1, MOST_STEPS), "guidance": _number(0, MOST_GUIDANCE),
     "shift": _number(0.01, MOST_SHIFT), "control_strength": _number(0, MOST_CONTROL),
     "control_start": _number(0, 1), "control_end": _control_end, "denoise": _number(LEAST_NOISE, 1),
-    "known": _known, "references": _references, "loras": _loras, "speed": _speed, "fps": _fps, "size": _size, "crop": _crop, "cuts": _cuts,
+    "known": _known, "references": _references, "loras": _loras, "speed": _speed, "fps": _fps,
+    "size": _size, "crop": _crop, "cuts": _cuts,
     "last_frame": _integer(-FARTHEST_FRAME, FARTHEST_FRAME),
     "passes": _passes, "objects": _objects, "scene": _table, "created": _table,
 }
@@ -419,9 +420,9 @@ def _pinhole(K: np.ndarray) -> np.ndarray:
 
 def settled(job: Job, steps: int, guidance: float, shift: float | None = None) -> Job:
     """The same job, what it leaves open as a model's recipe says."""
-    return replace(
-        job, steps=steps if job.steps is None else job.steps, guidance=guidance if job.guidance is None else job.guidance,
-        shift=shift if job.shift is None else job.shift)
+    own = {"steps": steps, "guidance": guidance, "shift": shift}
+    left_open: dict[str, Any] = {name: value for name, value in own.items() if getattr(job, name) is None}
+    return replace(job, **left_open)
 
 
 def asks(job: Job) -> list[str]:

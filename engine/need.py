@@ -15,7 +15,7 @@ from typing import Any
 GB = 10**9
 RESERVE = 0.6 * GB  # of a device: its driver's own, and what lies between the pieces
 TILE = 512 * 384  # pixels of a tile
-SUM, HINTS = 16, 8  # bytes a token, channel and prediction of a transformer that runs; of VACE's row beside it
+SUM, HINTS, CACHED = 16, 8, 16  # bytes a token, channel and prediction of a transformer that runs; VACE's row; a cache
 PICTURE: Mapping[tuple[str, str, bool, int], int] = {  # bytes a pixel while a chunk passes: (2.1, decode, single, size)
     ("2.1", "decode", False, 4): 16471, ("2.1", "decode", True, 4): 12763,
     ("2.1", "decode", False, 2): 9430, ("2.1", "decode", True, 2): 6408,
@@ -25,6 +25,9 @@ PICTURE: Mapping[tuple[str, str, bool, int], int] = {  # bytes a pixel while a c
     ("2.2", "decode", False, 2): 8769, ("2.2", "decode", True, 2): 5775,
     ("2.2", "encode", False, 4): 5985, ("2.2", "encode", True, 4): 4065,
     ("2.2", "encode", False, 2): 3507, ("2.2", "encode", True, 2): 2304,
+}  # fmt: skip
+TILED: Mapping[tuple[str, int], tuple[int, int]] = {  # in tiles: bytes a pixel of the picture, and of a tile
+    ("2.1", 4): (2610, 10800), ("2.1", 2): (1305, 5400), ("2.2", 4): (2205, 10500), ("2.2", 2): (1105, 5250),
 }  # fmt: skip
 AUTOENCODER = {"2.1": 126_900_000, "2.2": 704_700_000}  # parameters
 UMT5 = 5_680_900_000
@@ -53,6 +56,7 @@ class Clip:
     height: int
     tokens: int  # of one window
     guided: bool = True
+    cached: bool = False  # blocks may be left out
 
 
 @dataclass(frozen=True)
@@ -99,14 +103,16 @@ def sampling(facts: Facts, clip: Clip, rung: Rung) -> int:
     """While a prediction is made: one sum in 4 bytes, queries, keys, values, what attention gives and what its product
     makes of it in 2 each, and the input; VACE's row holds its own sum and a hint."""
     predictions = 2 if clip.guided and rung.together else 1
-    return clip.tokens * facts.width * predictions * (SUM + HINTS * facts.vace)
+    return clip.tokens * facts.width * predictions * (SUM + HINTS * facts.vace + CACHED * clip.cached)
 
 
 def picture(facts: Facts, clip: Clip, rung: Rung, way: str, size: int) -> int:
     """While a chunk of pictures is decoded or encoded: what a layer works on and what all layers remember. Of tiles the
     machine's own memory remembers."""
     pixels = clip.width * clip.height
-    pixels = min(pixels, TILE) if rung.tiled and way == "decode" else pixels
+    if rung.tiled and way == "decode" and pixels > TILE:
+        whole, tile = TILED[facts.generation, size]
+        return whole * pixels + tile * TILE
     return pixels * PICTURE[facts.generation, way, rung.alone, size]
 
 

@@ -22,7 +22,7 @@ TRANSFORMER, LOW, TEXT, AUTOENCODER, IMAGE, TOKENIZER = (
 )  # fmt: skip
 PARTS = (TRANSFORMER, LOW, TEXT, AUTOENCODER, IMAGE, TOKENIZER)
 """What a model is made of: the transformer (of two experts the one for much noise), the one for little noise, the text
-encoder, the autoencoder, the image encoder of models that look at their first frame, and a tokenizer that lies apart."""
+encoder, the autoencoder, the image encoder of models that look at their first frame, a tokenizer that lies apart."""
 
 SMALL_PICTURE, LARGE_PICTURE = 832 * 480, 1280 * 720  # pixels that a model was trained at
 

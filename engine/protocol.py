@@ -32,6 +32,7 @@ FROM_ENGINE: Mapping[str, Mapping[str, Any]] = {
     "started": {"job": str},
     "progress": {"job": str, "phase": str, "step": int, "steps": int, "eta": (int, float, type(None))},
     "preview": {"job": str, "file": str},
+    "note": {"job": str, "text": str},
     "done": {"job": str, "report": str},
     "failed": {"job": str, "kind": str, "reason": str},
     "cancelled": {"job": str},

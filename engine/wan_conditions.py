@@ -7,9 +7,9 @@ the shot. Knows shots, pictures and the autoencoder; knows no transformer.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import tee
 from pathlib import Path
 
 import cv2
@@ -90,15 +90,15 @@ def resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def frame_picture(path: Path, shot: Shot, full: Shot) -> tuple[Tensor, Tensor]:
-    """A frame of this shot from a file, as a take's frames are: (3, H, W) in -1..1 at the sampled size, and which pixels
-    it shows (H, W) bool: what lies outside of the artist's frame it does not, and repeats its border there."""
+    """A frame of this shot from a file, as a take's frames are: (3, H, W) in -1..1 at the sampled size, and which
+    pixels it shows (H, W) bool: what lies outside of the artist's frame it does not, and repeats its border there."""
     x, y, w, h = full.job.crop
     W, H = full.size
     whole = cv2.copyMakeBorder(resized(load_picture(path), w, h), y, H - y - h, x, W - x - w, cv2.BORDER_REPLICATE)
     inside = np.zeros((H, W), np.uint8)
     inside[y : y + h, x : x + w] = 255
-    size = shot.size
-    return as_tensor(resized(whole, *size)), torch.from_numpy(cv2.resize(inside, size, interpolation=cv2.INTER_AREA) == 255)
+    shown = cv2.resize(inside, shot.size, interpolation=cv2.INTER_AREA) == 255
+    return as_tensor(resized(whole, *shot.size)), torch.from_numpy(shown)
 
 
 def reference(path: Path, size: tuple[int, int]) -> Tensor:
@@ -186,8 +186,10 @@ def chunked(clip: Clip) -> Iterator[list[int]]:
     return (frames[a:b] for a, b in chunks(len(frames)))
 
 
-def encoded(clip: Clip, picture: Callable[[list[int]], Tensor], autoencoder: Autoencoder, tick: Tick) -> Iterator[Tensor]:
-    """Latents (C, 1, h, w) of one latent frame after the other, of pictures (3, f, H, W) that are asked for by turns."""
+def encoded(
+    clip: Clip, picture: Callable[[list[int]], Tensor], autoencoder: Autoencoder, tick: Tick
+) -> Iterator[Tensor]:
+    """Latents (C, 1, h, w), one latent frame after the other, of pictures (3, f, H, W) that are asked for by turns."""
     device = next(autoencoder.parameters()).device
     videos = (picture(frames)[None].to(device) for frames in chunked(clip))
     return (latent[0].cpu() for latent in autoencoder.encoding(videos, tick))
@@ -206,17 +208,23 @@ def vace(
     for i, picture in enumerate(references):
         latent = autoencoder.encode(picture[None, :, None].to(device), tick)[0].cpu()
         out[: len(latent), i], out[len(latent) :, i] = latent[:, 0], 0
-    chunks_of = tee(((at, *composite(shot, seen, limits, frames)) for at, frames in numbered(clip)), 2)
     channels = clip.shape.channels
+    drawn: deque[Tensor] = deque()  # what is free of the chunk whose kept part was asked for last
 
-    def half(source: Iterator, keeps: bool) -> Iterator[Tensor]:
-        for at, video, free in source:
-            mask[at : at + len(free)] = free
-            yield (video * (1 - free if keeps else free))[None].to(device)
+    def kept() -> Iterator[Tensor]:
+        for at, frames in numbered(clip):
             tick()
+            video, free = composite(shot, seen, limits, frames)
+            mask[at : at + len(free)] = free
+            drawn.append(video * free)
+            yield (video * (1 - free))[None].to(device)
 
-    kept, made = (autoencoder.encoding(half(source, i == 0), tick) for i, source in enumerate(chunks_of))
-    for t, (one, other) in enumerate(zip(kept, made, strict=True), clip.front):
+    def made() -> Iterator[Tensor]:
+        while drawn:
+            yield drawn.popleft()[None].to(device)
+
+    pairs = zip(autoencoder.encoding(kept(), tick), autoencoder.encoding(made(), tick), strict=True)
+    for t, (one, other) in enumerate(pairs, clip.front):
         out[:channels, t], out[channels : 2 * channels, t] = one[0, :, 0].cpu(), other[0, :, 0].cpu()
     for t, frame in enumerate(controls.mask_frames(len(mask)), clip.front):
         out[2 * channels :, t] = controls.cells(torch.from_numpy(np.array(mask[frame : frame + 1])))[:, 0]
@@ -240,8 +248,8 @@ def composite(shot: Shot, seen: Known, limits: tuple[float, float], frames: list
 
 
 def window_frames(clip: Clip, start: int, count: int) -> list[int]:
-    """Shot indices of the frames that `count` latent frames of a clip from `start` on stand for, as a clip of their own:
-    of the first latent frame its last one."""
+    """Shot indices of the frames that `count` latent frames of a clip from `start` on stand for, as a clip of their
+    own: of the first latent frame its last one."""
     frames = clip.frames
     first = STRIDE * start
     return frames[first : first + 1 + STRIDE * (count - 1)]

@@ -73,7 +73,7 @@ def starts(frames: int, longest: int, overlap: int = OVERLAP) -> list[int]:
 
 
 def plan(frames: int, cuts: list[int], longest: int = LONGEST, overlap: int = OVERLAP) -> list[Window]:
-    """All windows of a shot, in order. None straddles a cut; neighbours of one camera share `overlap` frames or more."""
+    """All windows of a shot, in order. None straddles a cut; neighbours of a camera share `overlap` frames or more."""
     windows: list[Window] = []
     for begin, end in pairwise([*cuts, frames]):
         count = min(longest, end - begin)

@@ -26,6 +26,7 @@ from . import protocol
 
 BEAT = 1.0                      # seconds between signs of life
 GRACE = 4.0                     # seconds that a running job has to notice that the engine leaves
+MOST_NOTE = 400                 # characters of one line for the artist
 OFTEN = 0.1                     # seconds: progress of the same phase isn't said more often
 
 DONE, FAILED, BAD_JOB, DISK, MEMORY, MISMATCH, CANCELLED, TERMINATED = 0, 1, 3, 4, 5, 6, 130, 143
@@ -232,6 +233,8 @@ class Teller:
     def __call__(self, news: dict) -> None:
         if "preview" in news:
             self.say("preview", job=self.name, file=str(news["preview"]))
+        if "note" in news:
+            self.say("note", job=self.name, text=str(news["note"])[:MOST_NOTE])
         if "phase" in news:
             step, steps = int(news.get("step", 0)), int(news.get("steps", 0))
             now = time.monotonic()

@@ -244,7 +244,7 @@ def test_a_jobs_sizes_are_the_models():
 
 def test_a_model_that_is_not_there_is_refused_by_name(tmp_path):
     job_maker.make_job(tmp_path / "other", **SMALL, model="wan")
-    with pytest.raises(job.BadJob, match="'wan' is not installed; expected lite"):
+    with pytest.raises(job.BadJob, match="'wan' is not on this machine; expected lite"):
         run(tmp_path / "other")
 
 

@@ -154,6 +154,6 @@ def refuse_misfit(name: str, layer: str, change: Change, shapes: Shapes) -> None
     found = found if change.weight is None else tuple(change.weight.shape)
     if found is not None and (found[0] != wanted[0] or prod(found) != prod(wanted)):
         raise BadWeights(
-            f"the LoRA {name} changes {layer[:60]} by {found}, which is {wanted} in this model: it is made for a larger "
-            "or smaller one; choose that, or leave it out"
+            f"the LoRA {name} changes {layer[:60]} by {found}, which is {wanted} in this model: it is made for a "
+            "larger or smaller one; choose that, or leave it out"
         )

@@ -1,7 +1,7 @@
 """Which device, precision and threads a model runs with on this machine: a short probe decides, once; the report tells.
 
-Lite runs on the processor, also where a GPU is: its layers are small, and nobody has measured it on one yet. Models that
-the artist brings run on the GPU where there is one.
+Lite runs on the processor, also where a GPU is: its layers are small, and nobody has measured it on one yet. Models
+that the artist brings run on the GPU where there is one.
 """
 
 from __future__ import annotations

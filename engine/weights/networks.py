@@ -18,7 +18,9 @@ from torch import nn
 from .. import need, official
 from ..models.wan import config, recipes, vocabulary
 from ..models.wan.autoencoder import Autoencoder
+from ..models.wan.cache import Cache
 from ..models.wan.config import AutoencoderConfig, TextConfig, WanConfig
+from ..models.wan.linear import multiply_in_eight_bits
 from ..models.wan.text import TextEncoder
 from ..models.wan.tokenizer import Tokenizer
 from ..models.wan.transformer import Wan
@@ -46,10 +48,13 @@ class Networks:
     dtype: torch.dtype
     tick: Tick
     rung: need.Rung = need.RUNGS[0]
+    tile: tuple[int, int] | None = None  # pixels of a tile, where pictures are decoded in tiles
     room: int = 0  # bytes of the device that blocks may fill where they are swapped
     held: dict[str, Any] = field(default_factory=dict)
     mergers: dict[str, lora.Merger] = field(default_factory=dict)  # by part
     finish: Callable[[Wan], None] | None = None  # what a run does to each transformer that it loads
+    products: bool = False  # the transformers' matrix products in 8 bits
+    cache: Cache | None = None  # what lets their blocks be left out
 
     @property
     def transformer(self) -> WanConfig:
@@ -89,15 +94,20 @@ class Networks:
     def loaded(self, part: str) -> nn.Module:
         blocks = part != AUTOENCODER
         swapped = self.rung.swapped and blocks
+        eight_bit = self.rung.eight_bit or (self.products and part != TEXT)
         manner = Manner(
-            self.dtype if blocks else torch.float32, swapped, self.rung.eight_bit and blocks, self.mergers.get(part)
+            self.dtype if blocks else torch.float32, swapped, eight_bit and blocks, self.mergers.get(part)
         )
         moves = swapped and self.device != "cpu"
-        model = checkpoint.load(self.opened[part], device="cpu" if moves else self.device, tick=self.tick, manner=manner)
+        place = "cpu" if moves else self.device
+        model = checkpoint.load(self.opened[part], device=place, tick=self.tick, manner=manner)
         if isinstance(model, Autoencoder):
             model.single = not self.rung.together
+            model.tile = self.tile if self.rung.tiled else None
         elif moves:
             self.swap(model)
+        if isinstance(model, Wan) and self.products:
+            multiply_in_eight_bits(model)
         if isinstance(model, Wan) and self.finish is not None:
             self.finish(model)
         return model

@@ -400,8 +400,8 @@ def calls_of(tree, names):
                 yield name, node
 
 
-ELSEWHERE = ("beauty.py", "cameras.py", "capture.py", "clip_maker.py", "facts.py", "filming.py", "lacking.py", "passes.py",
-             "sunlight.py", "surroundings.py")
+ELSEWHERE = ("beauty.py", "cameras.py", "capture.py", "clip_maker.py", "facts.py", "filming.py", "lacking.py",
+             "passes.py", "sunlight.py", "surroundings.py")
 """What the background Blender says is written into job.json or to the terminal, in one language."""
 
 ROOMS = sorted(path for room in ("operators", "panels") for path in (Path(__file__).parents[2] / room).glob("*.py")

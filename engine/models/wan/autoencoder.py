@@ -24,6 +24,8 @@ from .linear import Conv2d, Conv3d
 
 CHUNK = STRIDE  # frames of a latent frame; the first has one
 SIZES = (1, 2, 4, 4)  # widths at the four sizes, in units of the configuration's
+FINE = 4  # pixels a latent pixel's side, from which on decoding may go in tiles
+MARGIN = 10  # of those pixels: what the layers after them see: residuals 6, growing 1/2, residuals and head 7/2
 SLOWER = (False, True, True)  # which of the three halvings of the size halve the frame rate, too
 
 Tick = Callable[[], None]
@@ -60,6 +62,10 @@ class Past:
     first: bool = True  # this chunk is the clip's first picture
     frames: dict[nn.Module, Tensor] = field(default_factory=dict)  # the last inputs of each convolution
 
+    def move(self, device: torch.device | str) -> None:
+        """What is remembered goes to another device."""
+        self.frames = {layer: value.to(device) for layer, value in self.frames.items()}
+
     def joined(self, layer: nn.Module, x: Tensor, keep: int) -> Tensor:
         """x with the `keep` frames before it, zeros before the clip; remembers the last ones for the next chunk."""
         before = self.frames.get(layer)
@@ -68,6 +74,42 @@ class Past:
         x = torch.cat([before, x], 2)
         self.frames[layer] = x[:, :, -keep:].clone()  # a view would hold the whole chunk
         return x
+
+
+@dataclass(frozen=True)
+class Span:
+    """A tile along one side, in pixels of the layers before it: what it reads, and what of that is its own."""
+
+    read: slice
+    own: slice
+
+    def within(self, scale: int) -> slice:
+        return slice(scale * (self.own.start - self.read.start), scale * (self.own.stop - self.read.start))
+
+    def into(self, scale: int) -> slice:
+        return slice(scale * self.own.start, scale * self.own.stop)
+
+
+@dataclass
+class Tile:
+    """A part of all frames of a clip, and what its earlier chunks left behind."""
+
+    rows: Span
+    columns: Span
+    past: Past = field(default_factory=Past)
+
+
+def spans(length: int, side: int) -> list[Span]:
+    """Tiles of `side` pixels along `length`, neighbours sharing twice the MARGIN that layers see, or more."""
+    if side >= length:
+        return [Span(slice(0, length), slice(0, length))]
+    count = -(-(length - 2 * MARGIN) // (side - 2 * MARGIN))
+    starts = [round(i * (length - side) / (count - 1)) for i in range(count)]
+    ends = [(left + side + right) // 2 for left, right in pairwise(starts)]
+    return [
+        Span(slice(start, start + side), slice(a, b))
+        for start, a, b in zip(starts, [0, *ends], [*ends, length], strict=True)
+    ]
 
 
 class CausalConv3d(Conv3d):
@@ -274,10 +316,33 @@ class Decoder(nn.Module):
                 layers += [Up(b, b // 2, faster)] if larger else []
         self.upsamples = nn.Sequential(*layers)
         self.head = head(widths[-1], 3 * config.fold**2)
+        grows = [i for i, layer in enumerate(layers) if isinstance(layer, Up) or getattr(layer, "larger", False)]
+        self.coarse = grows[1] + 1  # layers up to FINE pixels a latent pixel: they look across frames, and are small
 
     def forward(self, x: Tensor, past: Past) -> Tensor:
         """One latent frame (B, C, 1, h, w) -> its pictures (B, C', 1 or 4, H, W)."""
         return each_by_itself([self.conv1, *self.middle, *self.upsamples, *self.head], x, past)
+
+    def in_tiles(self, x: Tensor, past: Past, tiles: list[Tile]) -> Tensor:
+        """The same, its large layers tile by tile. A tile reads as much around itself as its layers see, so the
+        pictures are the same, without seams."""
+        grown = list(self.upsamples)
+        x = each_by_itself([self.conv1, *self.middle, *grown[: self.coarse]], x, past)
+        layers, out = [*grown[self.coarse :], *self.head], None
+        for tile in tiles:
+            tile.past.first, tile.past.tick, tile.past.single = past.first, past.tick, past.single
+            tile.past.move(x.device)
+            part = each_by_itself(layers, x[..., tile.rows.read, tile.columns.read], tile.past)
+            tile.past.move("cpu")
+            if out is None:
+                scale = part.shape[-1] // (tile.columns.read.stop - tile.columns.read.start)
+                out = part.new_empty(*part.shape[:3], scale * x.shape[3], scale * x.shape[4])
+            out[..., tile.rows.into(scale), tile.columns.into(scale)] = part[
+                ..., tile.rows.within(scale), tile.columns.within(scale)
+            ]
+            del part
+        assert out is not None
+        return out
 
 
 class Autoencoder(nn.Module):
@@ -288,6 +353,7 @@ class Autoencoder(nn.Module):
         self.config = config
         self.compute = torch.float32
         self.single = False  # frames one by one: the same pictures, in less memory
+        self.tile: tuple[int, int] | None = None  # pixels (w, h) of tiles in which frames are decoded
         self.encoder = Encoder(config)
         self.conv1 = CausalConv3d(2 * config.channels, 2 * config.channels, (1, 1, 1))
         self.conv2 = CausalConv3d(config.channels, config.channels, (1, 1, 1))
@@ -324,12 +390,22 @@ class Autoencoder(nn.Module):
         """(B, C, T, h, w) -> (B, 3, F, H, W) float32."""
         return torch.cat(list(self.decoding(latents, tick)), 2)
 
+    def tiles(self, height: int, width: int) -> list[Tile]:
+        """Of latents of that size; none where there would be one only."""
+        if self.tile is None:
+            return []
+        w, h = (side * FINE // self.config.stride for side in self.tile)
+        rows, columns = spans(height * FINE, h), spans(width * FINE, w)
+        tiles = [Tile(row, column) for row in rows for column in columns]
+        return tiles if len(tiles) > 1 else []
+
     def decoding(self, latents: Tensor, tick: Tick = _nothing) -> Iterator[Tensor]:
         """(B, C, T, h, w) -> pictures of one latent frame after the other: (B, 3, 1, H, W), then (B, 3, 4, H, W)."""
-        past = Past(tick, self.single)
+        past, tiles = Past(tick, self.single), self.tiles(*latents.shape[3:])
         mean, deviation = self.statistics(latents.device)
         for latent in latents.split(1, 2):
-            pictures = self.decoder(self.conv2((latent.float() * deviation + mean).to(self.compute)), past)
+            x = self.conv2((latent.float() * deviation + mean).to(self.compute))
+            pictures = self.decoder.in_tiles(x, past, tiles) if tiles else self.decoder(x, past)
             yield unfolded(pictures.float(), self.config.fold).clamp(-1, 1)
             past.first = False
 

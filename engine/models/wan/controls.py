@@ -83,7 +83,7 @@ def vace(video: Tensor, free: Tensor, encode: Encode, references: Sequence[Tenso
 
 
 def mask_channels(mask: Tensor) -> Tensor:
-    """(F, H, W) -> (64, T, h, w): each cell's pixels as channels, row by row; of each latent frame's four frames one, as
+    """(F, H, W) -> (64, T, h, w): each cell's pixels as channels, row by row; of each latent frame's frames one, as
     VACE was trained: a mask of the first frame alone is not seen in it."""
     return cells(mask[mask_frames(len(mask))])
 
@@ -96,7 +96,8 @@ def cells(mask: Tensor) -> Tensor:
 def mask_frames(frames: int) -> list[int]:
     """Which of 4n + 1 frames' masks stand for the latent frames: the nearest to the middle of each's share."""
     count = windows.latent_frames(frames)
-    return F.interpolate(torch.arange(frames).view(1, 1, -1).double(), size=count, mode="nearest-exact")[0, 0].long().tolist()
+    every = torch.arange(frames, dtype=torch.float64).view(1, 1, -1)
+    return F.interpolate(every, size=count, mode="nearest-exact").flatten().long().tolist()
 
 
 # ---------------------------------------------------------------- camera

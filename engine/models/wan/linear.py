@@ -16,6 +16,7 @@ class Linear(nn.Linear):
     """A product in the input's precision. `scale` () or (out,) float32: what an 8-bit weight was divided by."""
 
     scale: Tensor | None
+    products = False  # an 8-bit weight is multiplied as it is, with the input rounded to 8 bits, too
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
         super().__init__(inputs, outputs, bias)
@@ -23,12 +24,31 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out), in the dtype of x."""
+        if self.products:
+            y = scaled_product(x.flatten(0, -2), self.weight, self.scale).view(*x.shape[:-1], -1)
+            return y if self.bias is None else y + self.bias.to(x.dtype)
         weight = self.weight.to(x.dtype)
         bias = None if self.bias is None else self.bias.to(x.dtype)
         if self.scale is None:
             return F.linear(x, weight, bias)
         y = F.linear(x, weight) * self.scale  # scaled after the product: the scale itself is not rounded
         return (y if bias is None else y + bias).to(x.dtype)
+
+
+def scaled_product(x: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
+    """x (M, in) times an e4m3 weight (out, in) whose rows were divided by `scale`, in 8 bits: each row of x is divided
+    by its greatest number. -> (M, out), in the dtype of x."""
+    each = x.abs().amax(1, keepdim=True).float().clamp_min(1e-12) / torch.finfo(weight.dtype).max
+    rows = (x.float() / each).to(weight.dtype)
+    columns = torch.ones(1, device=x.device) if scale is None else scale
+    columns = columns.expand(len(weight))[None].contiguous()
+    return torch._scaled_mm(rows, weight.t(), scale_a=each, scale_b=columns, out_dtype=x.dtype)
+
+
+def multiply_in_eight_bits(model: nn.Module) -> None:
+    for layer in model.modules():
+        if isinstance(layer, Linear) and layer.weight.dtype == torch.float8_e4m3fn:
+            layer.products = True
 
 
 class RMSNorm(nn.Module):

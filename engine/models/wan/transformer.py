@@ -22,6 +22,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..layers import axis_angles, rotate, time_embedding
+from .cache import Cache
 from .config import CAMERA, FREQUENCIES, HEAD, IMAGE_WIDTH, PATCH, TEXT_LENGTH, TIMES, WanConfig
 from .linear import Conv2d, Conv3d, LayerNorm, Linear, RMSNorm
 
@@ -81,8 +82,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def sliced(work: Callable[..., Tensor], x: Tensor, *along: Tensor) -> Tensor:
-    """work(x, *along), SLICE tokens at a time: x (B, L, D), the others (L, ...) -> (B, L, D'). `work` knows each token by
-    itself alone."""
+    """work(x, *along), SLICE tokens at a time: x (B, L, D), the others (L, ...) -> (B, L, D'). `work` knows each
+    token by itself alone."""
     count = x.shape[1]
     if count <= SLICE:
         return work(x, *along)
@@ -255,6 +256,7 @@ class Wan(nn.Module):
         self.config = c = config
         D = c.width
         self.compute = torch.float32  # of the blocks' products
+        self.cache: Cache | None = None  # what lets blocks be left out
         self.each: Callable[[Sequence[nn.Module]], Iterable[nn.Module]] = iter
         self.patch_embedding = Conv3d(c.in_channels, D, (1, PATCH, PATCH), (1, PATCH, PATCH))
         self.text_embedding = nn.Sequential(Linear(c.text_width, D), nn.GELU("tanh"), Linear(D, D))
@@ -358,6 +360,8 @@ class Wan(nn.Module):
         if controls.vace is not None:
             control = rearrange(self.vace_patch_embedding(controls.vace.float()), "b d t h w -> b (t h w) d")
             control = control.expand(len(x), -1, -1)
+        if self.cache is not None:
+            self.cache.begin(x)
         for block in self.each(self.order(control is not None)):
             if isinstance(block, VaceBlock) and control is not None:
                 control, hint = block.read(control, x, shared)
@@ -367,6 +371,10 @@ class Wan(nn.Module):
                     x.add_(hint, alpha=controls.strength)
                 hint = None
             tick()
+            if self.cache is not None and block is self.blocks[0] and self.cache.enough(x):
+                return x
+        if self.cache is not None:
+            self.cache.keep(x)
         return x
 
 
