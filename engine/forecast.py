@@ -77,9 +77,9 @@ def rung(facts: need.Facts, clip: need.Clip, at: Any, machine: Any) -> dict[str,
     free, host = machine.free(at.device), machine.free("cpu")
     number = need.on_processor(facts, clip, free, 0, size) if at.device == "cpu" else need.choose(
         facts, clip, free, host, 0, size)
-    needed = need.of(facts, clip, need.RUNGS[number], size).device
-    where = machine.name(at.device)
-    words = f"Needs {need.gigabytes(needed)} of {need.gigabytes(free)} that are free on {where}: {need.RUNGS[number].words}"
+    needed, how = need.of(facts, clip, need.RUNGS[number], size).device, need.RUNGS[number].words
+    there = machine.name(at.device)
+    words = f"Needs {need.gigabytes(needed)} of {need.gigabytes(free)} that are free on {there}: {how}"
     return {"words": words, "rung": number, "needed": needed, "free": free, "device": at.device}
 
 

@@ -109,9 +109,9 @@ def plan(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer | str | None = 
         last=last, size=size, crop=crop, fps=frame_rate(scene), cuts=_cuts(cameras),
         prompt=_prompt(settings), negative_prompt=settings.negative_prompt.strip(), seed=int(settings.seed),
         steps=_meant(settings, "steps"), guidance=_meant(settings, "guidance"),
-        control_strength=float(settings.control_strength), model=_model(settings),
+        control_strength=_control(settings), model=_model(settings),
         pixel_aspect=(scene.render.pixel_aspect_x, scene.render.pixel_aspect_y),
-        **_told(settings, frames), things=_things(scene), notes=_notes(scene, cameras, layer))
+        **_told(settings, frames), things=_things(scene), notes=(*_notes(scene, cameras, layer), *_unled(settings)))
 
 
 def _meant(settings: Any, name: str) -> Any:
@@ -120,6 +120,16 @@ def _meant(settings: Any, name: str) -> Any:
     if not hasattr(settings, "use_recipe"):
         return getattr(settings, name)
     return None if settings.use_recipe else getattr(settings, name)
+
+
+def _control(settings: Any) -> float:
+    """What has no input for it is not asked for it: that the frames will not follow is said instead."""
+    return float(settings.control_strength) if shelf.able(settings.model, shelf.CONTROL) else 0.0
+
+
+def _unled(settings: Any) -> list[str]:
+    lack = shelf.no_lead(settings.model)
+    return [lack] if lack else []
 
 
 def _told(settings: Any, frames: tuple[int, ...]) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class Job:
     steps: int = 0
     eta: float | None = None
     preview: Path | None = None
+    note: str = ""      # the engine's last line on how it does it: what memory it needs, a step down
     error: str = ""
     warnings: list[str] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
@@ -278,7 +279,7 @@ def tick() -> float | None:
 
 
 def _shown(job: Job) -> tuple:
-    return job.state, job.phase, job.step, job.steps, job.preview, len(job.warnings)
+    return job.state, job.phase, job.step, job.steps, job.preview, job.note, len(job.warnings)
 
 
 def _advance(job: Job) -> None:
@@ -340,7 +341,7 @@ def _watch_engine(job: Job) -> None:
     engine = client()
     engine.poll(BUDGET)
     status = engine.jobs[job.number]
-    job.eta, job.preview = status.eta, status.preview
+    job.eta, job.preview, job.note = status.eta, status.preview, status.note
     phase, job.step, job.steps = job.run.told(status.phase or "start", status.step, status.steps)
     job.run.hear(phase, job.step, job.steps)
     job.phase = _in_words(engine, status, phase)

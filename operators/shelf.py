@@ -128,6 +128,13 @@ def lack(name: str) -> str:
                 "the Shotlock tab").format(name)
 
 
+def no_lead(name: str) -> str:
+    """One sentence where a model can be told neither depth nor camera; empty else."""
+    if able(name, CONTROL):
+        return ""
+    return rpt_("{} can be told neither depth nor camera: its frames will not follow the shot").format(title(name))
+
+
 def recipe(name: str, loras: Any = ()) -> official.Recipe | None:
     """How that model is sampled where the artist says nothing; a LoRA that was taught to need other steps decides."""
     here = shelf()

@@ -60,6 +60,8 @@ def draw_menu(layout: bpy.types.UILayout, context: bpy.types.Context, settings: 
     choice, lack = shelf.choice(settings.model), shelf.lack(settings.model)
     if lack:
         words.sentence(layout, context, lack, icon="ERROR")
+    elif shelf.no_lead(settings.model):
+        words.sentence(layout, context, shelf.no_lead(settings.model), icon="ERROR")
     elif choice and choice.told and settings.model not in job.MODELS:
         words.sentence(layout, context, iface_("Can be told: {}").format(iface_(choice.told)), icon="INFO")
 

@@ -70,7 +70,7 @@ def draw_row(layout: bpy.types.UILayout, context: bpy.types.Context, one: manage
     side.alignment = "RIGHT"
     side.label(text=described(one), translate=False)
     if one.can_be_fetched and (not one.is_here or one.missing):
-        side.operator("shotlock.fetch_model", text="Go On" if one.come else "Fetch").model = one.name
+        side.operator("shotlock.fetch_model", text="Fetch Rest" if one.come else "Fetch").model = one.name
     if one.is_here:
         side.operator("shotlock.remove_model", text="", icon="TRASH").model = one.name
     if one.told:
@@ -84,7 +84,7 @@ def described(one: manager.Row) -> str:
     """"35 % of 11.3 GB · Apache-2.0"."""
     text = size(one.size)
     if not one.is_here and one.come >= 0.005:
-        text = iface_("{:.0%} of {}").format(min(1.0, one.come), text)
+        text = iface_("{:.0f} % of {}").format(min(100.0, 100 * one.come), text)
     return " · ".join(part for part in (text, one.licence) if part)
 
 

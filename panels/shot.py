@@ -75,7 +75,7 @@ def draw_action(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """What is being done, and Generate, unless it is this scene's shot that is being made."""
     job = session.current()
     if job is not None:
-        draw_progress(layout, job)
+        draw_progress(layout, context, job)
         if session.find_scene(job.origin) == context.scene:
             return
     column = layout.column()
@@ -107,12 +107,14 @@ def draw_stopped(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     row.operator("shotlock.remove_stopped", text="", icon="TRASH").directory = str(folder)
 
 
-def draw_progress(layout: bpy.types.UILayout, job: session.Job) -> None:
+def draw_progress(layout: bpy.types.UILayout, context: bpy.types.Context, job: session.Job) -> None:
     layout.label(text=job.shot, translate=False, icon="VIEW_CAMERA")
     row = layout.row(align=True)
     text = words.progress(job)
     row.progress(factor=job.progress, text=text, translate=False)
     row.operator("shotlock.cancel", text="", icon="CANCEL")
+    if job.note:
+        words.sentence(layout, context, sentences.told(job.note), icon="MEMORY")
     number = pictures.icon(job.preview)
     if number:
         layout.template_icon(icon_value=number, scale=PICTURE)

@@ -204,12 +204,33 @@ def test_a_known_frame_that_is_not_filmed_is_refused(models, film):
         plan(film)
 
 
+def listed(models, folder, controls):
+    """The registry once more, its models with what their files were found to take."""
+    value = json.loads(models.read_text())
+    for name, model in value["models"].items():
+        model["files"] = {part: str(models.parent / file) for part, file in model["files"].items()}
+        model["facts"] = {"controls": controls[name]} if name in controls else {}
+    (folder / "models.json").write_text(json.dumps(value))
+    return folder / "models.json"
+
+
+def test_a_model_that_cannot_be_told_the_scene_is_not_asked_to_follow_it(models, film, tmp_path, monkeypatch):
+    from shotlock.operators import memory
+    from shotlock.operators.plan import plan
+
+    monkeypatch.setenv("SHOTLOCK_MODELS", str(listed(models, tmp_path, {"tiny-text": []})))
+    memory.forget()
+    film.shotlock.model = "tiny-text"
+    made = plan(film)
+    assert made.control_strength == 0.0
+    assert made.notes == ("Tiny Text can be told neither depth nor camera: its frames will not follow the shot",)
+
+
 def test_controls_are_shown_where_the_model_has_them():
     from shotlock.operators import shelf
 
     vace = shelf.able_of(["control video", "known pixels", "first frame", "last frame", "reference images"])
     assert vace == shelf.ALL
-    assert shelf.able_of(["camera", "first frame"]) == {shelf.CONTROL, shelf.SPAN, shelf.FIRST, shelf.START, shelf.LORAS}
-    assert shelf.able_of([]) == {shelf.START, shelf.LORAS}
-    assert shelf.LITE == {shelf.CONTROL}
+    assert shelf.able_of(["camera", "first frame"]) == shelf.EVERY_WAN | {shelf.CONTROL, shelf.SPAN, shelf.FIRST}
+    assert shelf.able_of([]) == shelf.EVERY_WAN
     assert shelf.in_words([]) == "nothing but the prompt"
