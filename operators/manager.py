@@ -175,7 +175,9 @@ def start(order: str, name: str, *arguments: str) -> Work:
     """Begins one order. Raises OSError, ValueError where there is no Python to do it with."""
     global _work
     command, environment, place = client.launch_plan(_python(), install.ADDON, install.user_folder())
-    flags: dict[str, Any] = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
+    flags: dict[str, Any] = {}
+    if sys.platform == "win32":
+        flags = {"creationflags": subprocess.CREATE_NO_WINDOW}
     process = subprocess.Popen(
         [*command[:-1], "models", "--watched", order, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, env=environment, cwd=place, **flags)

@@ -132,7 +132,7 @@ class Pick(compat.OperatorPart):
 def file_setting() -> Any:
     return StringProperty(
         name="File", description="The picture on the disk", subtype="FILE_PATH",
-        options={"SKIP_SAVE"} | compat.relative_path_option(),
+        options=compat.relative_path_option() | {"SKIP_SAVE"},
     )
 
 

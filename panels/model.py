@@ -21,9 +21,8 @@ class SHOTLOCK_MT_models(bpy.types.Menu):
     def draw(self, context: bpy.types.Context) -> None:
         layout, here = self.layout, shelf.shelf()
         for name, choice in here.models.items():
-            icon = "ERROR" if choice.missing else "NONE"
-            row = layout.operator("shotlock.choose_model", text=choice.title, translate=False, icon=icon)
-            row.model = name
+            text = iface_("{} (files are missing)").format(choice.title) if choice.missing else choice.title
+            layout.operator("shotlock.choose_model", text=text, translate=False).model = name
         layout.separator()
         layout.operator("shotlock.show_preferences", text="Get Models...", icon="PREFERENCES")
 

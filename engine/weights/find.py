@@ -68,7 +68,7 @@ def places(environment: Mapping[str, str] | None = None) -> list[Path]:
     home = Path(env.get("USERPROFILE" if sys.platform == "win32" else "HOME") or Path.home())
     cache = Path(env.get("XDG_CACHE_HOME") or home / ".cache")
     hubs = [env.get("HF_HUB_CACHE"), env.get("HUGGINGFACE_HUB_CACHE"), env.get("HF_HOME") and f"{env['HF_HOME']}/hub"]
-    comfy = [env.get("COMFYUI_PATH"), home / "ComfyUI", home / "comfyui", home / "Documents" / "ComfyUI",
+    comfy: list[Path | str | None] = [env.get("COMFYUI_PATH"), home / "ComfyUI", home / "comfyui", home / "Documents" / "ComfyUI",
              home / "ComfyUI_windows_portable" / "ComfyUI"]  # fmt: skip
     named = [*(Path(place) for place in hubs if place), cache / "huggingface" / "hub"]
     named += [Path(place) / "models" for place in comfy if place]
