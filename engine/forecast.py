@@ -19,13 +19,13 @@ from . import job, need
 
 def main(arguments: list[str]) -> int:
     argparse.ArgumentParser("python -m engine need", description=__doc__).parse_args(arguments)
-    from .worker import private_stdout
+    from .worker import explain, private_stdout
 
     out = private_stdout()
     try:
         told = forecast(json.loads(sys.stdin.read()))
-    except (job.BadJob, ValueError, OSError, ImportError) as error:
-        told = {"problem": str(error).split("\n")[0]}
+    except (ValueError, OSError, ImportError) as error:  # in the words that the job itself would end with
+        told = {"problem": explain(error).reason}
     out.write(json.dumps(told).encode() + b"\n")
     return 0
 

@@ -118,8 +118,9 @@ def draw_loras(layout: bpy.types.UILayout, settings: Any) -> None:
         row = column.row(align=True)
         lora = here.get(entry.name)
         text = (lora.title or entry.name) if lora else iface_("{} (not on this machine)").format(entry.name)
-        row.label(text=text, translate=False, icon="MODIFIER" if lora else "ERROR")
-        row.prop(entry, "strength", text="")
+        split = row.split(factor=0.7, align=True)
+        split.label(text=text, translate=False, icon="MODIFIER" if lora else "ERROR")
+        split.prop(entry, "strength", text="")
         leave_out(row, "loras", number)
     column.menu("SHOTLOCK_MT_loras", text="Add LoRA", icon="ADD")
 

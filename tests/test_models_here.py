@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from safetensors.torch import save_file
 
 from engine import official, registry
+from engine.models.wan import catalogue
 from engine.weights import find, inspection, manager
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -130,6 +132,35 @@ def test_the_autoencoder_is_the_one_of_the_models_generation(home, shelf, capsys
     ("transformer_2/diffusion_pytorch_model.safetensors", "low"), ("unet/highland_flow.safetensors", "")])  # fmt: skip
 def test_an_expert_is_told_by_its_name(path, expected):
     assert find.expert(Path("/models") / path) == expected
+
+
+def official_file(part, file, name):
+    """An official file as `inspect` tells of it: what its catalogue entry says, none of its numbers."""
+    kinds = {"text": "umT5-XXL encoder", "autoencoder": "Wan2.1 autoencoder"}
+    if part == "image":
+        return find.Found(Path("/m/clip_vision") / file.name, "image", {"bytes": 1})
+    variant = name if part in ("transformer", "transformer_low") else kinds[part]
+    if part == "autoencoder" and "2.2" in file.name:
+        variant = "Wan2.2 autoencoder"
+    config = catalogue.CHECKPOINTS[variant].config
+    report = {"variant": variant, "dimensions": asdict(config), "parameters": 1, "tokenizer": True,
+              "controls": list(getattr(config, "controls", ()))}  # fmt: skip
+    return find.Found(Path("/m") / manager.KINDS[part] / file.name, part.removesuffix("_low"), report)
+
+
+@pytest.mark.parametrize("name", official.MODELS)
+def test_every_official_model_is_known_by_its_files(name):
+    """By the catalogue's fingerprints, which its own test proves: pairs of experts, shared text and autoencoder."""
+    model = official.MODELS[name]
+    listed = next(key for key in catalogue.CHECKPOINTS if model.variant in key.split(" or "))
+    found = [official_file(part, file, listed) for part, file in model.files.items()]
+    others = {"text": official.UMT5, "autoencoder": official.VAE21, "image": official.CLIP}
+    found += [official_file(part, file, listed) for part, file in others.items()]
+    found.append(official_file("autoencoder", official.VAE22, listed))
+    (one,) = find.models(found)
+    assert (one.name, one.title, one.variant, one.lacks) == (name, model.title, model.variant, ())
+    assert {part: path.name for part, path in one.files.items()} == {p: f.name for p, f in model.files.items()}
+    assert one.licence == "Apache-2.0" and one.facts["experts"] == 1 + ("transformer_low" in model.files)
 
 
 # ---------------------------------------------------------------- imported

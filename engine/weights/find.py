@@ -21,7 +21,7 @@ from .kinds import FURTHER
 KINDS = ("diffusion_models", "unet", "vae", "text_encoders", "clip", "clip_vision", "loras")
 """Folders of ComfyUI's `models` that may hold a part of a video model."""
 
-HUB = "models--*/snapshots/*"
+COMFY = ("ComfyUI", "comfyui", "Documents/ComfyUI", "ComfyUI_windows_portable/ComfyUI")  # of somebody's home
 TOKENIZERS = ("tokenizer.json", "spiece.model")
 MOST_FILES, DEEPEST = 5000, 6
 ROLES = {"transformer": TRANSFORMER, "text encoder": TEXT, "autoencoder": AUTOENCODER}  # `inspect` -> official.PARTS
@@ -68,8 +68,7 @@ def places(environment: Mapping[str, str] | None = None) -> list[Path]:
     home = Path(env.get("USERPROFILE" if sys.platform == "win32" else "HOME") or Path.home())
     cache = Path(env.get("XDG_CACHE_HOME") or home / ".cache")
     hubs = [env.get("HF_HUB_CACHE"), env.get("HUGGINGFACE_HUB_CACHE"), env.get("HF_HOME") and f"{env['HF_HOME']}/hub"]
-    comfy: list[Path | str | None] = [env.get("COMFYUI_PATH"), home / "ComfyUI", home / "comfyui", home / "Documents" / "ComfyUI",
-             home / "ComfyUI_windows_portable" / "ComfyUI"]  # fmt: skip
+    comfy: list[Path | str | None] = [env.get("COMFYUI_PATH"), *(home / place for place in COMFY)]
     named = [*(Path(place) for place in hubs if place), cache / "huggingface" / "hub"]
     named += [Path(place) / "models" for place in comfy if place]
     return unique(place for place in named if place.is_dir())
