@@ -20,7 +20,7 @@ from bpy.app.translations import pgettext_n as n_
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..engine.client import Client, Status
-from . import compat, install, memory, takes
+from . import compat, forecast, install, manager, memory, takes
 from .capture import Capture, is_cut_off
 from .plan import Plan, decision
 from .progress import Progress
@@ -63,6 +63,7 @@ class Job:
     steps: int = 0
     eta: float | None = None
     preview: Path | None = None
+    note: str = ""      # the engine's last line on how it does it: what memory it needs, a step down
     error: str = ""
     warnings: list[str] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
@@ -270,7 +271,7 @@ def _warn(job: Job, sentences: Iterable[str]) -> None:
 def tick() -> float | None:
     """Does what there is to do now; seconds until the next tick, or None when there is nothing to wait for."""
     install.tick()
-    if install.running():
+    if install.running() or manager.tick() or forecast.tick():
         redraw()
     job = current()
     if job is not None:
@@ -279,11 +280,12 @@ def tick() -> float | None:
         if _shown(job) != before:
             redraw()
     _land_waiting()
-    return PERIOD if current() is not None or install.running() else None
+    at_work = current() is not None or install.running() or manager.running() or forecast.wants()
+    return PERIOD if at_work else None
 
 
 def _shown(job: Job) -> tuple:
-    return job.state, job.phase, job.step, job.steps, job.preview, len(job.warnings)
+    return job.state, job.phase, job.step, job.steps, job.preview, job.note, len(job.warnings)
 
 
 def _advance(job: Job) -> None:
@@ -345,7 +347,7 @@ def _watch_engine(job: Job) -> None:
     engine = client()
     engine.poll(BUDGET)
     status = engine.jobs[job.number]
-    job.eta, job.preview = status.eta, status.preview
+    job.eta, job.preview, job.note = status.eta, status.preview, status.note
     phase, job.step, job.steps = job.run.told(status.phase or "start", status.step, status.steps)
     job.run.hear(phase, job.step, job.steps)
     job.phase = _in_words(engine, status, phase)
@@ -534,5 +536,6 @@ def unregister() -> None:
             getattr(bpy.app.handlers, name).remove(handler)
     atexit.unregister(close)
     close()
+    forecast.forget()
     jobs.clear()
     memory.forget()

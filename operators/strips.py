@@ -8,7 +8,7 @@ import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import StringProperty
 
-from . import colours, compat, properties, session, takes
+from . import colours, compat, properties, session, takes, told
 
 
 def active_take(context: bpy.types.Context):
@@ -90,6 +90,7 @@ class SHOTLOCK_OT_redo(OnTake, bpy.types.Operator):
             self.report({"WARNING"}, rpt_("Size and range are left as they are: {}").format(error))
             return {"FINISHED"}
         restore_picture(scene, take)
+        told.restore(scene, take)
         return {"FINISHED"}
 
 

@@ -48,6 +48,9 @@ class Take:
     settings: dict[str, Any]
     fps: tuple[int, int]
     width: int                      # of the pictures, pixels
+    known: tuple[tuple[int, str], ...] = ()     # scene frame, path of the picture that it was told
+    references: tuple[str, ...] = ()
+    loras: tuple[tuple[str, float], ...] = ()
 
     @property
     def after(self) -> int:
@@ -95,12 +98,15 @@ def _take(job: jobs.Job, frames: tuple[int, ...]) -> Take:
         raise ValueError(f"it goes from frame {frames[0]} to {last}, which no sequencer holds")
     files = tuple(f"{index:06d}.png" for index in range(1, len(frames) + 1))
     missing = tuple(f for f, file in zip(frames, files) if not _holds_something(folder / "frames" / file))
-    settings = {name: getattr(job, name) for name in properties.SETTINGS}
-    if job.model not in jobs.MODELS:        # of another version: the take is shown, the choice has no such entry
-        del settings["model"]
+    meant = {name: getattr(job, name) for name in properties.SETTINGS if name != "use_recipe"}
+    settings = {name: value for name, value in meant.items() if value is not None}
+    settings["use_recipe"] = job.steps is None and job.guidance is None
     return Take(
         folder=folder, shot=shot_name(folder), number=folders.take_number(folder), frames=frames, last=last,
         files=files, missing=missing, settings=settings, fps=job.fps, width=job.crop[2],
+        known=tuple((frames[k["frame"]], str(folder / k["picture"])) for k in job.known if k["frame"] < len(frames)),
+        references=tuple(str(folder / path) for path in job.references),
+        loras=tuple((lora["name"], float(lora.get("strength", 1.0))) for lora in job.loras),
     )
 
 

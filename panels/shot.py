@@ -6,9 +6,10 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
+from ..engine.job import MODELS
 from ..operators import colours, compat, folders, generate, install, properties, sentences, session, strips, takes
 from ..operators.plan import DEFAULT_PIXELS, decision
-from . import pictures, preferences, words
+from . import model, pictures, preferences, words
 
 ICONS = {True: "CHECKMARK", False: "ERROR"}
 PICTURE = 8.0           # the preview's height in buttons
@@ -58,8 +59,9 @@ def draw_size(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     row.alignment = "RIGHT"
     row.active = False
     row.label(text=" · ".join(filter(None, (size, length))), translate=False)
-    if shot.size and shot.sampled:
+    if shot.size and shot.sampled and (shot.plan is None or shot.plan.model in MODELS):
         words.sentence(layout, context, large(shot.size, shot.sampled), icon="INFO")
+    model.draw_need(layout, context, shot.plan)
 
 
 def large(size: tuple[int, int], sampled: tuple[int, int]) -> str:
@@ -75,7 +77,7 @@ def draw_action(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """What is being done, and Generate, unless it is this scene's shot that is being made."""
     job = session.current()
     if job is not None:
-        draw_progress(layout, job)
+        draw_progress(layout, context, job)
         if session.find_scene(job.origin) == context.scene:
             return
     column = layout.column()
@@ -107,12 +109,14 @@ def draw_stopped(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     row.operator("shotlock.remove_stopped", text="", icon="TRASH").directory = str(folder)
 
 
-def draw_progress(layout: bpy.types.UILayout, job: session.Job) -> None:
+def draw_progress(layout: bpy.types.UILayout, context: bpy.types.Context, job: session.Job) -> None:
     layout.label(text=job.shot, translate=False, icon="VIEW_CAMERA")
     row = layout.row(align=True)
     text = words.progress(job)
     row.progress(factor=job.progress, text=text, translate=False)
     row.operator("shotlock.cancel", text="", icon="CANCEL")
+    if job.note:
+        words.sentence(layout, context, sentences.told(job.note), icon="MEMORY")
     number = pictures.icon(job.preview)
     if number:
         layout.template_icon(icon_value=number, scale=PICTURE)
@@ -244,10 +248,9 @@ class SettingsPanel(compat.PanelPart):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, properties.shot_of(context.scene)
+        layout = self.layout
         layout.use_property_split, layout.use_property_decorate = True, False
-        for name in ("negative_prompt", "seed", "steps", "guidance", "control_strength", "model"):
-            layout.prop(settings, name)
+        model.draw(layout, context)
 
 
 class ObjectPanel(compat.PanelPart):

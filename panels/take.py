@@ -31,6 +31,8 @@ class SHOTLOCK_PT_take(bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("shotlock.redo", icon="LOOP_BACK")
         row.operator("shotlock.reveal", text="", icon="FILE_FOLDER")
+        row = layout.row(align=True)
+        row.operator_menu_enum("shotlock.keep_frame", "place", text="Keep Frame", icon="PINNED")
 
 
 class SHOTLOCK_PT_take_settings(bpy.types.Panel):
@@ -50,8 +52,10 @@ def draw_settings(layout: bpy.types.UILayout, made: properties.ShotlockStrip) ->
     column = layout.column(align=True)
     column.use_property_split, column.use_property_decorate = True, False
     column.enabled = False
+    unsaid = [] if made.negative_prompt else ["negative_prompt"]
+    unsaid += ["steps", "guidance"] if made.use_recipe else []
     for name in properties.SETTINGS:
-        if name != "negative_prompt" or made.negative_prompt:
+        if name not in unsaid:
             column.prop(made, name)
 
 

@@ -256,9 +256,9 @@ def job_with(folder: Path, **values) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_a_take_of_a_model_that_this_version_lacks_is_placed(saved):
+def test_a_take_of_a_model_that_is_gone_is_placed_and_remembers_its_name(saved):
     folder = make(model="later")
-    assert placed(saved, folder).shotlock.model == "lite"
+    assert placed(saved, folder).shotlock.model == "later"
 
 
 @pytest.mark.parametrize("kind", BROKEN)
