@@ -12,7 +12,8 @@ from typing import Any
 
 HANDED_ON = {    # these read their own arguments
     "measure": ".measure", "bench": ".bench", "train": ".train.command", "evaluate": ".train.evaluate",
-    "train clips": ".train.make_clips", "inspect": ".weights.inspection", "convert": ".weights.convert",
+    "train clips": ".train.make_clips", "train adapt": ".train.adapt",
+    "inspect": ".weights.inspection", "convert": ".weights.convert",
 }
 
 

@@ -14,17 +14,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .conditions import SLICE, distance_from_channel
+from .conditions import SLICE, distance_from_channel, power
 from .models import shading
 
 SAME_DISTANCE = 0.08  # relative difference at which two pixels are half the same surface
 BLEED = 0.02  # weight of a neighbour that lies exactly aside: no pixel is without one
+CALM = ("ao", "open")  # noisy as they come, and smooth within a surface
 MISSING = 0.5  # base colour, sRGB, where the scene has none: the model's own is in what is carried
 
 
 @dataclass(frozen=True)
 class Guide:
-    """What tells surfaces apart, of one frame."""
+    """What tells surfaces apart, of one frame or of some of its rows."""
 
     distance: Tensor  # (H, W) in scales; large on sky
     normal: Tensor  # (H, W, 3), 0 on sky
@@ -46,46 +47,67 @@ def plain(maps: Tensor, look: shading.Look, azimuth: Tensor) -> Tensor:
     return shading.shade(maps[None, None], base[None, None], look, azimuth, fields)[0, 0]
 
 
-def _axis(large: int, small: int) -> tuple[Tensor, Tensor]:
-    """For pixels of a large axis: the first of two neighbours on the small one, and the second's share."""
-    x = (torch.arange(large) + 0.5) * (small / large) - 0.5
+def _axis(large: range, whole: int, small: int) -> tuple[Tensor, Tensor]:
+    """For some pixels of a large axis: the first of two neighbours on the small one, and the second's share."""
+    x = (torch.arange(large.start, large.stop) + 0.5) * (small / whole) - 0.5
     first = x.floor().clamp(0, max(small - 2, 0))
     return first.long(), (x - first).clamp(0, 1)
 
 
-def carry(value: Tensor, small: Guide, large: Guide) -> Tensor:
-    """(C, h, w) -> (C, H, W): each pixel from those of its four neighbours that lie on its own surface."""
+def carry(value: Tensor, small: Guide, large: Guide, first: int = 0, height: int | None = None) -> Tensor:
+    """(C, h, w) -> (C, H, W): each pixel from those of its four neighbours that lie on its own surface. `large`: the
+    rows from `first` on of a frame of that height."""
     h, w = small.distance.shape
     H, W = large.distance.shape
-    y, across_y = _axis(H, h)
-    x, across_x = _axis(W, w)
+    y, across_y = _axis(range(first, first + H), height or H, h)
+    x, across_x = _axis(range(W), W, w)
+    every = torch.cat([small.distance[None], small.normal.movedim(-1, 0), small.index[None].float(), value])
+    facing, index = large.normal.movedim(-1, 0), large.index.float()
     total, weight = value.new_zeros(len(value), H, W), value.new_zeros(H, W)
     for dy in (0, 1):
-        rows = (y + dy).clamp_max(h - 1)
+        rows = every[:, (y + dy).clamp_max(h - 1)]
         for dx in (0, 1):
-            columns = (x + dx).clamp_max(w - 1)
-            at = rows[:, None] * w + columns[None]
+            there = rows[..., (x + dx).clamp_max(w - 1)]
             near = (across_y if dy else 1 - across_y)[:, None] * (across_x if dx else 1 - across_x)[None]
-            share = (near + BLEED) * _alike(small, large, at)
-            total += share * value.flatten(1)[:, at]
+            share = (near + BLEED) * _alike(there[0], there[1:4], there[4], large.distance, facing, index)
+            total += share * there[5:]
             weight += share
     return total / weight
 
 
-def _alike(small: Guide, large: Guide, at: Tensor) -> Tensor:
-    """How surely the small pixel `at` (H, W) shows the surface of the large one; never quite 0."""
-    apart = (small.distance.flatten()[at] / large.distance - 1).abs() / SAME_DISTANCE
-    turned = (small.normal.flatten(0, 1)[at] * large.normal).sum(-1).clamp_min(0) ** 4
-    both_sky = (small.index.flatten()[at] == 0) & (large.index == 0)
-    same = torch.where(small.index.flatten()[at] == large.index, 1.0, 0.05)
-    return 1 / (1 + apart**2) * torch.where(both_sky, 1.0, turned) * same + 1e-4
+def _alike(distance: Tensor, normal: Tensor, index: Tensor, own: Tensor, facing: Tensor, known: Tensor) -> Tensor:
+    """How surely small pixels (H, W) show the surfaces of the large ones; never quite 0. Objects as floats."""
+    apart = (distance / own - 1).abs() / SAME_DISTANCE
+    turned = power((normal * facing).sum(0).clamp_min(0), 4)
+    both_sky = (index == 0) & (known == 0)
+    same = torch.where(index == known, 1.0, 0.05)
+    return torch.where(both_sky, 1.0, turned) * same / (1 + apart**2) + 1e-4
 
 
-def enlarge(
-    picture: Tensor, small: Tensor, large: Tensor, small_index: Tensor, large_index: Tensor, look: shading.Look,
-    azimuth: Tensor,
-) -> Tensor:  # fmt: skip
-    """picture (3, h, w) in -1..1, maps (C, h, w) and (C, H, W) of its frame, objects -> (3, H, W) in -1..1."""
-    added = picture - plain(small, look, azimuth)
-    carried = carry(added, guide(small, small_index), guide(large, large_index))
-    return (plain(large, look, azimuth) + carried).clamp(-1, 1)
+@dataclass(frozen=True)
+class Small:
+    """A sampled frame, and what is carried up from it."""
+
+    guide: Guide
+    height: int  # of the large frame
+    values: Tensor  # (3 + channels, h, w): what the model added to the plain shading, then
+    channels: tuple[str, ...]  # of the maps: of CALM what the scene has
+
+
+def small(
+    picture: Tensor, maps: Tensor, index: Tensor, height: int, look: shading.Look, azimuth: Tensor,
+    channels: tuple[str, ...] = (),
+) -> Small:  # fmt: skip
+    """Of a picture (3, h, w) in -1..1 with its maps (C, h, w) and objects (h, w)."""
+    added = picture - plain(maps, look, azimuth)
+    values = torch.cat([added, *(maps[SLICE[name]].float() for name in channels)])
+    return Small(guide(maps, index), height, values, channels)
+
+
+def enlarge(of: Small, maps: Tensor, index: Tensor, first: int, look: shading.Look, azimuth: Tensor) -> Tensor:
+    """Maps (C, H, W) and objects of the rows from `first` on -> (3, H, W) in -1..1. The channels are carried up into
+    the maps, in place."""
+    carried = carry(of.values, of.guide, guide(maps, index), first, of.height)
+    for name, value in zip(of.channels, carried[3:], strict=True):
+        maps[SLICE[name].start] = value
+    return (plain(maps, look, azimuth) + carried[:3]).clamp(-1, 1)

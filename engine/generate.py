@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import conditions, job, smooth, take, windows
+from . import conditions, enlarge, job, smooth, take, windows
 from .diffusion import sampler, schedule
-from .enlarge import enlarge
 from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
 from .models import shading, text
 from .models.lite import Lite, LiteConfig, Sample
-from .prompt import things, words
+from .prompt import negation, things, words
 from .shot import (
     Shadows,
     Shot,
     azimuth,
+    banded,
     bounce,
     lamps,
     maps,
@@ -47,6 +47,8 @@ GUIDANCE = 1.0  # of a job that does not say
 CACHE_SOURCES = 3  # known frames that a window looks back on
 MOST_TOLD = 8  # words of a prompt that were not understood
 LOWEST_SUN = 0.06  # radians: below, shadows have no end
+BAND = 64  # rows of a large frame that are made at once
+HALO = 8  # rows beside them that outlines look at
 MIRRORS = 0.4  # mean gloss of a thing that is of metal or glass
 PLAIN = "a photo"  # what guidance pulls away from where there is no negative prompt
 
@@ -142,26 +144,30 @@ def read_prompt(run: Run) -> Prompt:
     run.phase("text")
     shot, j = run.shot, run.shot.job
     sun = sun_facts(shot)
-    said, prompt = things.things(j.prompt, j.objects)
-    told = words.tells_light(prompt)
+    asked, avoided = negation.split(j.prompt)
+    avoided = f"{avoided} {j.negative_prompt}".strip()
+    said, prompt = things.things(asked, j.objects)
+    own, prompt = run.model.own(prompt)
+    told = words.tells_light(prompt) or shading.tells_light(own)
     some = sorted({0, shot.frames // 2, shot.frames - 1})
     facts = maps(shot, some, None, None, torch.float32, run.tick)
     statistics = conditions.statistics(facts, None if told or sun is None else sun[1], bool(lamps(shot)))[None]
     raw, tokens, pooled, _ = run.model.look(text.encode([words.as_taught(prompt)]), statistics)
-    avoided = text.encode([words.as_taught(j.negative_prompt or PLAIN)])
-    raw_un, tokens_un, pooled_un, _ = run.model.look(avoided, statistics)
+    raw_un, tokens_un, pooled_un, _ = run.model.look(text.encode([words.as_taught(avoided or PLAIN)]), statistics)
+    if avoided:
+        raw = shading.without(raw, raw_un, run.model.look(text.encode([words.as_taught(PLAIN)]), statistics)[0])
     if j.guidance != 1:
         raw = sampler.guide(raw, raw_un, j.guidance)
-    raw = shading.only_named(raw, prompt)
+    raw = shading.only_named(raw + own, prompt, avoided)
     look = shading.with_sky(shading.unpack(raw), torch.tensor([1.0 + j.seed % 97]))
     look = shading.in_place(look, facts[None])
     if not told:  # what the prompt leaves open the scene knows
         look |= own_light(shot, look)
     angle = torch.full((1, 1, 1, 1, 1), azimuth(shot))
     toward = shading.sun_direction(look["height"].clamp_min(LOWEST_SUN), angle).flatten()
-    own = [shading.of_its_own(t.material, t.dye, t.glows, mirrors(facts, shot, some, t)) for t in said]
-    look |= {f"own_{name}": torch.cat([row[name] for row in own]) for name in own[0]} if own else {}
-    paints = [shading.paint({**look, **{k: v[:, None, :, None, None] for k, v in row.items()}}) for row in own]
+    rows = [shading.of_its_own(t.material, t.dye, t.glows, mirrors(facts, shot, some, t)) for t in said]
+    look |= {f"own_{name}": torch.cat([row[name] for row in rows]) for name in rows[0]} if rows else {}
+    paints = [shading.paint({**look, **{k: v[:, None, :, None, None] for k, v in row.items()}}) for row in rows]
     laid = [(torch.tensor(sorted(t.objects)), replace(p, lines=False)) for t, p in zip(said, paints, strict=True)]
     return Prompt((tokens, pooled), (tokens_un, pooled_un), look, angle, toward, shading.paint(look), laid)
 
@@ -349,13 +355,30 @@ def enlarged(run: Run, prompt: Prompt, shadow: Shadows, picture: np.ndarray, fra
     if run.full is None:
         return picture
     with torch.inference_mode():
-        small = window_maps(run, prompt, shadow, [frame])[0]
-        own = replace(shadow, shot=run.full)
-        large = weakened(run, maps(run.full, [frame], own, prompt.paint, torch.float32, run.tick, prompt.own))[0]
-        run.tick()
+        facts = window_maps(run, prompt, shadow, [frame])[0]
         sampled = torch.from_numpy(picture).permute(2, 0, 1).float() / 127.5 - 1
-        index = run.shot.index([frame])[0], run.full.index([frame])[0]
-        return to_bytes(enlarge(sampled, small, large, *index, prompt.look, prompt.azimuth)[None])[0]
+        height, index = run.full.size[1], run.shot.index([frame])[0]
+        calm = tuple(name for name in enlarge.CALM if name in run.full.passes)
+        small = enlarge.small(sampled, facts, index, height, prompt.look, prompt.azimuth, calm)
+    bands = [slice(y, min(y + BAND, height)) for y in range(0, height, BAND)]  # each fits the processor's cache
+    return np.concatenate([large_rows(run, prompt, shadow, small, frame, rows) for rows in bands])
+
+
+def large_rows(
+    run: Run, prompt: Prompt, shadow: Shadows, small: enlarge.Small, frame: int, rows: slice
+) -> np.ndarray:
+    """Some rows (f, W, 3) of a frame at the passes' size."""
+    assert run.full is not None  # there is something to enlarge to
+    run.tick()
+    beside = HALO if prompt.paint.lines else 0
+    seen = slice(max(0, rows.start - beside), min(run.full.size[1], rows.stop + beside))
+    shot = banded(run.full, seen, enlarge.CALM)
+    with torch.inference_mode():
+        own = replace(shadow, shot=shot)
+        facts = maps(shot, [frame], own, prompt.paint, torch.float32, run.tick, prompt.own, shaded_only=True)
+        facts = weakened(run, facts)[0]
+        made = enlarge.enlarge(small, facts, shot.index([frame])[0], seen.start, prompt.look, prompt.azimuth)
+        return to_bytes(made[None])[0, rows.start - seen.start :][: rows.stop - rows.start]
 
 
 def unstaired(run: Run, picture: np.ndarray, frame: int) -> np.ndarray:
@@ -372,7 +395,7 @@ def write_frames(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.W
     def picture(frame: int) -> np.ndarray:
         return unstaired(run, enlarged(run, prompt, shadow, final_frame(run, plan, number, frame), frame), frame)
 
-    take.write_frames(run, windows.owned(plan, number), picture)
+    take.write_frames(run, windows.owned(plan, number), picture, run.at.threads)
 
 
 def told(run: Run) -> dict[str, Any]:
@@ -386,7 +409,8 @@ def warnings(run: Run) -> list[str]:
         out.append("The negative prompt has no effect at guidance 1; raise guidance to 1.5 or more")
     if run.shot.job.prompt and not words.words(run.shot.job.prompt):
         out.append("No words were found in the prompt; the look is the plainest daylight")
-    strange = words.not_understood(run.shot.job.prompt, scene_names(run.shot))
+    known = [*scene_names(run.shot), *run.model.config.words]
+    strange = words.not_understood(" ".join(negation.split(run.shot.job.prompt)), known)
     if strange:
         out.append(f"Not understood, so without effect: {', '.join(strange[:MOST_TOLD])}")
     return out

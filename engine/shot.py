@@ -40,7 +40,7 @@ class Shot:
     job: job.Job
     K: Tensor  # (F, 3, 3) float64
     c2w: Tensor  # (F, 4, 4) float64
-    passes: Mapping[str, np.memmap | Thinned]
+    passes: Mapping[str, np.memmap | Thinned | Rows]
     object_index: Tensor
     matrix: Tensor  # (N, F, 4, 4) float64
     moving_index: Tensor  # (M,) indices of the objects that move
@@ -83,18 +83,16 @@ class Shot:
         """The normals as the surfaces faced at the shot's first frame."""
         if not len(self.moving_index):
             return self.normal(frames)
-        at = [0, *frames]  # frame 0 rides along as the reference
-        turned = anchors.normals(self.normal(at), self.index(at), self.object_index, self.matrix[:, at], 0)
-        return turned[1:]
+        at = self.matrix[:, [*frames, 0]]  # frame 0 is the reference
+        return anchors.normals(self.normal(frames), self.index(frames), self.object_index, at, len(frames))
 
     def anchors(self, frames: list[int]) -> Tensor:
         """(f, H, W, 3) float32, relative to the origin: the surface point at the shot's first frame. Sky: 0."""
-        at = torch.tensor([0, *frames])  # frame 0 rides along as the reference
-        depth = self.depth([0, *frames])
+        depth, at = self.depth(frames), self.matrix[:, [*frames, 0]]  # frame 0 is the reference
         found = anchors.anchors(
-            depth, self.K[at], self.c2w[at], self.index([0, *frames]), self.object_index, self.matrix[:, at], 0
+            depth, self.K[frames], self.c2w[frames], self.index(frames), self.object_index, at, len(frames)
         )
-        return (found[1:] - self.origin).nan_to_num(0, 0, 0).float()
+        return (found - self.origin).nan_to_num(0, 0, 0).float()
 
     def points(self, frames: list[int]) -> Tensor:
         """(f, H, W, 3) float32, relative to the origin: the surface point where it is now. Sky: 0."""
@@ -137,11 +135,32 @@ def open_shot(folder: Path) -> Shot:
 class Thinned:
     """A pass of fewer pixels: of each the nearest, unmixed, so that every one is a true surface point."""
 
-    def __init__(self, array: np.memmap | Thinned, rows: np.ndarray, columns: np.ndarray) -> None:
+    def __init__(self, array: np.memmap | Thinned | Rows, rows: np.ndarray, columns: np.ndarray) -> None:
         self.array, self.rows, self.columns = array, rows, columns
 
     def __getitem__(self, frame: int) -> np.ndarray:
         return np.asarray(self.array[frame])[self.rows][:, self.columns]
+
+
+class Rows:
+    """Some rows of a pass."""
+
+    def __init__(self, array: np.memmap | Thinned | Rows, rows: slice) -> None:
+        self.array, self.rows = array, rows
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        return np.asarray(self.array[frame])[self.rows]
+
+
+def banded(shot: Shot, rows: slice, without: Sequence[str] = ()) -> Shot:
+    """The same shot, of which only some rows of pixels are seen; `without`: passes that it has no more."""
+    K = shot.K.clone()
+    K[:, 1, 2] -= rows.start
+    size = (shot.size[0], rows.stop - rows.start)
+    return dataclasses.replace(
+        shot, K=K, job=dataclasses.replace(shot.job, size=size, crop=(0, 0, *size)),
+        passes={name: Rows(array, rows) for name, array in shot.passes.items() if name not in without},
+    )  # fmt: skip
 
 
 def thinned(shot: Shot, size: tuple[int, int]) -> Shot:
@@ -321,16 +340,19 @@ class Shadows:
     still: ShadowMap | RenderedMap
     absent: Tensor  # (M,) indices of objects that are not in `still`
 
-    def sunlit(self, frame: int) -> Tensor:
-        """(H, W) in 0..1."""
+    def sunlit(self, frame: int, facing_only: bool = False) -> Tensor:
+        """(H, W) in 0..1. `facing_only`: 0 on what is turned away from the sun, which is not asked."""
+        height, width = self.shot.size[1], self.shot.size[0]
         points, normal = self.shot.points([frame])[0].reshape(-1, 3), self.shot.normal([frame])[0].reshape(-1, 3)
-        lit = self.still.sunlit(points, normal)
+        asked = normal @ self.toward > 0 if facing_only else torch.ones(len(points), dtype=torch.bool)
+        lit = torch.zeros(len(points))
+        lit[asked] = self.still.sunlit(points[asked], normal[asked])
         moving = torch.isin(self.shot.index([frame])[0], self.absent).reshape(-1)
         if moving.any():
             walking = ShadowMap(self.toward, self.middle, self.shot.scale)
             walking.add(points[moving])
             lit = torch.minimum(lit, walking.sunlit(points, normal))
-        return lit.view(self.shot.size[1], self.shot.size[0])
+        return lit.view(height, width)
 
 
 def nearest_sun(shot: Shot, toward: Tensor) -> tuple[RenderedMap | None, Tensor]:
@@ -363,10 +385,10 @@ def shadows(shot: Shot, toward: Tensor, tick: Callable[[], None]) -> Shadows:
 
 def maps(
     shot: Shot, frames: list[int], shadow: Shadows | None, paint: Paint | None, dtype: torch.dtype,
-    tick: Callable[[], None], things: Sequence[tuple[Tensor, Paint]] = (),
+    tick: Callable[[], None], things: Sequence[tuple[Tensor, Paint]] = (), shaded_only: bool = False,
 ) -> Tensor:  # fmt: skip
     """Conditions of some frames, (f, C, H, W), a few at a time so that only the result is large. `things`: objects with
-    a material of their own."""
+    a material of their own; `shaded_only`: what the head reads, no more."""
     out = torch.empty(len(frames), conditions.TOTAL, shot.size[1], shot.size[0], dtype=dtype)
     own = lamps(shot)
     for i in range(0, len(frames), CHUNK):
@@ -374,14 +396,14 @@ def maps(
         part = frames[i : i + CHUNK]
         depth, normal, anchor = shot.depth(part), shot.normal(part), shot.anchors(part)
         base, gloss, emission, ao, sky = (shot.read(n, part) for n in ("base", "gloss", "emission", "ao", "open"))
-        lit = None if shadow is None else torch.stack([shadow.sunlit(f) for f in part])
+        lit = None if shadow is None else torch.stack([shadow.sunlit(f, shaded_only) for f in part])
         out[i : i + CHUNK] = conditions.maps(
             depth=depth, normal=normal, base=None if base is None else base / 255,
             gloss=None if gloss is None else gloss / 255, ao=None if ao is None else ao / 255,
             open_=None if sky is None else sky / 255,
             emission=emission, anchor=anchor,
             K=shot.K[part], c2w=shot.c2w[part], origin=torch.zeros(3), scale=shot.scale,
-            lamps=own, sunlit=lit, dtype=dtype,
+            lamps=own, sunlit=lit, dtype=dtype, shaded_only=shaded_only,
         )  # fmt: skip
         if paint is not None and (not paint.empty or things):
             index = shot.index(part)

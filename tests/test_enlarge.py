@@ -55,19 +55,33 @@ def haze(maps: torch.Tensor) -> torch.Tensor:
     return 0.25 * normal[:1] + 0.2 * torch.sin(4 * ray[:1]) + torch.tensor([0.1, 0.0, -0.1]).view(3, 1, 1) * normal[1:2]
 
 
+def enlarged(sample: torch.Tensor, scene, band: int = LARGE[1]) -> torch.Tensor:
+    """Some rows at a time."""
+    (small, large), index, look, angle = scene
+    of = enlarge.small(sample, small, index[0], LARGE[1], look, angle)
+    rows = [slice(y, y + band) for y in range(0, LARGE[1], band)]
+    return torch.cat([enlarge.enlarge(of, large[:, r].clone(), index[1][r], r.start, look, angle) for r in rows], 1)
+
+
 def test_what_the_model_added_is_carried_along_the_surfaces(scene):
     """Far better than bicubic of the same small picture, and nearly as good as the added light allows."""
-    (small, large), index, look, angle = scene
+    (small, large), _, look, angle = scene
     sample = enlarge.plain(small, look, angle) + haze(small)
     truth = (enlarge.plain(large, look, angle) + haze(large)).clamp(-1, 1)
-    made = enlarge.enlarge(sample.clamp(-1, 1), small, large, *index, look, angle)
+    made = enlarged(sample.clamp(-1, 1), scene)
     assert psnr(made, truth) > psnr(bicubic(sample), truth) + 6
 
 
 def test_a_sample_that_adds_nothing_becomes_the_shaded_scene(scene):
-    (small, large), index, look, angle = scene
-    made = enlarge.enlarge(enlarge.plain(small, look, angle), small, large, *index, look, angle)
+    (small, large), _, look, angle = scene
+    made = enlarged(enlarge.plain(small, look, angle), scene)
     assert torch.allclose(made, enlarge.plain(large, look, angle).clamp(-1, 1), atol=1e-5)
+
+
+def test_bands_are_the_frame(scene):
+    """Whatever their height; the last one may be lower."""
+    sample = enlarge.plain(scene[0][0], scene[2], scene[3]) + haze(scene[0][0])
+    assert torch.allclose(enlarged(sample, scene, 100), enlarged(sample, scene), atol=1e-6)
 
 
 def test_light_does_not_cross_silhouettes(scene):

@@ -87,7 +87,8 @@ def test_a_thing_that_glows_is_bright_at_night(tmp_path, job_maker):
 def test_every_slot_has_its_own_material(tmp_path, job_maker):
     job_maker.make_job(tmp_path / "job", frames=1, width=128, height=80)
     shot = open_shot(tmp_path / "job")
-    shot = dataclasses.replace(shot, job=dataclasses.replace(shot.job, prompt="a wooden box and a brick floor"))
+    own = dataclasses.replace(shot.job, prompt="a wooden box and a brick floor", guidance=1.0)
+    shot = dataclasses.replace(shot, job=own)
     at, nowhere = generate.machine.choose(), bench_quality.Nowhere()
     run = generate.Run(shot, generate.load_model(), at, nowhere, lambda _: None, lambda: False)
     with torch.inference_mode():

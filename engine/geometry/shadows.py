@@ -34,19 +34,29 @@ def reaches(grid: Tensor, uv: Tensor, height: Tensor, soft: tuple[int, ...], slo
     slope (N, 2): by how much the point's own plane rises a cell; each cell is compared with that plane, so that a
     slanted surface does not shade itself (receiver-plane bias, Isidoro 2006).
     """
-    side, lit = len(grid), torch.zeros_like(height)
     rise = torch.zeros_like(uv) if slope is None else slope
     corner = (uv - 0.5).floor().long()
     part = uv - 0.5 - corner
-    for dx in range(soft[0], soft[-1] + 2):
-        for dy in range(soft[0], soft[-1] + 2):
-            # a box as wide as `soft`, slid by a part of a cell
-            x = 1 - part[:, 0] if dx == soft[0] else part[:, 0] if dx > soft[-1] else 1.0
-            y = 1 - part[:, 1] if dy == soft[0] else part[:, 1] if dy > soft[-1] else 1.0
-            at = (corner[:, 1] + dy).clamp(0, side - 1), (corner[:, 0] + dx).clamp(0, side - 1)
-            own = height + rise[:, 0] * (dx - part[:, 0]) + rise[:, 1] * (dy - part[:, 1])
-            lit += x * y * (grid[at] <= own)
-    return lit / len(soft) ** 2
+    first, last = soft[0], soft[-1] + 1
+
+    def passed(dx: int, dy: int, some: Tensor | slice = slice(None)) -> Tensor:
+        at = [(corner[some, i] + d).clamp(0, len(grid) - 1) for i, d in ((1, dy), (0, dx))]
+        own = height[some] + rise[some, 0] * (dx - part[some, 0]) + rise[some, 1] * (dy - part[some, 1])
+        return grid[at[0], at[1]] <= own
+
+    def share(d: int, some: Tensor, axis: int) -> Tensor | float:  # a box as wide as `soft`, slid by a part of a cell
+        return 1 - part[some, axis] if d == first else part[some, axis] if d == last else 1.0
+
+    cells = [(dx, dy) for dx in (first, last) for dy in (first, last)] + [(d, d) for d in range(first + 1, last)]
+    count = sum(passed(*cell).int() for cell in cells)  # one in every row, column and diagonal of the window
+    lit = (count == len(cells)).float()
+    some = torch.where((count > 0) & (count < len(cells)))[0]
+    total = torch.zeros(len(some), device=grid.device)
+    for dx in range(first, last + 1):
+        for dy in range(first, last + 1):
+            total += share(dx, some, 0) * share(dy, some, 1) * passed(dx, dy, some)
+    lit[some] = total / len(soft) ** 2
+    return lit
 
 
 class RenderedMap:

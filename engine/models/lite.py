@@ -10,8 +10,9 @@ trailing comments: P clips, F frames = 4n + 1, T = n + 1 latent frames, H W pixe
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class LiteConfig:
     detail: int = 12  # channels handed from the quarter size to the full size
     head: int = 24  # channels of the full-size convolutions
     conditions: int = conditions.WIDTH  # older weights know fewer, the first of them; the shader knows them all
+    words: Mapping[str, Sequence[float]] = field(default_factory=dict)  # an artist's own: what each adds to a raw look
     family: str = "lite"
     version: int = 1
 
@@ -129,6 +131,15 @@ class Lite(nn.Module):
 
     def metadata(self) -> dict[str, object]:
         return asdict(self.config)
+
+    def own(self, prompt: str) -> tuple[Tensor, str]:
+        """What the artist's own words of a prompt add to its raw look (1, LOOK_WIDTH), and the prompt without them."""
+        added = torch.zeros(1, shading.LOOK_WIDTH)
+        for word, numbers in self.config.words.items():
+            rest = re.sub(rf"\b{re.escape(word)}\b", "", prompt, flags=re.IGNORECASE)
+            if rest != prompt:
+                added, prompt = added + torch.tensor(numbers), rest
+        return added, prompt
 
     def early(self, clip: Sample, time: Tensor, tick: Callable[[], None]) -> Tensor:
         """A clip's features before the transformer, (F, E, H/4, W/4)."""

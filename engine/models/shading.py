@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..conditions import SLICE, distance_from_channel, hemisphere
+from ..conditions import SLICE, distance_from_channel, hemisphere, power
 from ..geometry import patterns
 from ..geometry.value_noise import value_noise
 from ..prompt.words import COLOUR_WORDS, MATERIALS, STYLES, named
@@ -94,8 +94,26 @@ def paint(look: Look) -> patterns.Paint:
     return patterns.Paint(tuple(one["pattern"]), one["on_up"][0], one["on_side"][0], one["paint"][0], by_hand)
 
 
-def only_named(raw: Tensor, prompt: str) -> Tensor:
-    """Raw numbers (1, LOOK_WIDTH) with a material, a dye or a hand only where a word of the prompt can mean it.
+LIGHT = ("sky_light", "ground_light", "sun", "zenith", "horizon")
+MOVED = 0.05  # of a raw number, from which on it says something
+
+
+def tells_light(added: Tensor) -> bool:
+    """Whether what is added to a raw look (1, LOOK_WIDTH) says what the light is like."""
+    parts = dict(zip(LOOK, added.split([size for size, _ in LOOK.values()], 1), strict=True))
+    return any(float(parts[name].abs().max()) > MOVED for name in LIGHT)
+
+
+def without(raw: Tensor, avoided: Tensor, plain: Tensor) -> Tensor:
+    """Raw numbers (1, LOOK_WIDTH) less what the prompt and the words to be avoided have in common: by how much either
+    of them moves a number away from what it is under a plain prompt, in the same direction."""
+    moved, away = raw - plain, avoided - plain
+    return raw - torch.where(moved * away > 0, moved.sign() * torch.minimum(moved.abs(), away.abs()), 0)
+
+
+def only_named(raw: Tensor, prompt: str, avoided: str = "") -> Tensor:
+    """Raw numbers (1, LOOK_WIDTH) with a material, a dye or a hand only where a word of the prompt can mean it and none
+    of those to be avoided does.
 
     What the prompt names is known; the network decides among that, and whether it is meant (a red coat is no red wall).
     """
@@ -104,7 +122,7 @@ def only_named(raw: Tensor, prompt: str) -> Tensor:
     rows = {"material": list(materials.MATERIALS), "dye": list(materials.DYES), "hand": list(materials.HANDS)}
     for name, (size, kind) in LOOK.items():
         if kind == "class":
-            may = named(prompt, tables[name])
+            may = named(prompt, tables[name]) - named(avoided, tables[name])
             barred = [i for i, row in enumerate(rows[name]) if row != "none" and row not in may]
             out[:, [start + i for i in barred]] = -torch.inf
         start += size
@@ -184,9 +202,9 @@ def sky(direction: Tensor, sun: Tensor, look: Look) -> Tensor:
     with a glow around the sun."""
     if "world" in look:
         return world(direction, look["world"])
-    low = (1 - direction[:, :, 2:3].clamp(0, 1)) ** 4
+    low = power(1 - direction[:, :, 2:3].clamp(0, 1), 4)
     toward = (direction * sun).sum(2, keepdim=True).clamp(0, 1)
-    halo = look["glow"] * (0.14 * toward**8 + 0.1 * toward**64)
+    halo = look["glow"] * (0.14 * power(toward, 8) + 0.1 * power(toward, 64))
     return look["zenith"] + (look["horizon"] - look["zenith"]) * low + look["sun"] * halo
 
 
@@ -202,7 +220,7 @@ def _shares(facts: dict[str, Tensor], look: Look, drift: Tensor) -> tuple[Tensor
     up = facts["normal"][:, :, 2:3]
     snow = look["snow"] * ((up - 0.25) * 2 + drift).clamp(0, 1)
     facing = (facts["ray"] * facts["normal"]).sum(2, keepdim=True).abs().clamp(0, 1)
-    fresnel = (1 - facing) ** 5
+    fresnel = power(1 - facing, 5)
     mirror = facts["gloss"] * (0.35 + 0.65 * fresnel)
     puddle = look["wet"] * (up - 0.6).clamp(0, 0.4) / 0.4 * (0.08 + 0.8 * fresnel)
     return snow, torch.maximum(mirror, puddle) * (1 - snow)

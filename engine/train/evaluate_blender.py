@@ -88,11 +88,7 @@ def judge(source: Path, folder: Path, weights: Path, stills: Callable[[Shot, Pat
 def ready(source: Path, folder: Path) -> None:
     """A copy of the clip as a job that says nothing, with its truth and without what an earlier judgement left."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for name in ("camera.npz", "objects.npz", "passes", "truth"):
-        copy: Callable = shutil.copytree if (source / name).is_dir() else shutil.copy
-        if (source / name).exists():
-            copy(source / name, folder / name)
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*job.OUTPUTS))
     job.write(replace(job.read(source), folder=folder, prompt=PROMPT, steps=job.DEFAULT_STEPS, guidance=1.0, seed=1))
 
 

@@ -1,0 +1,96 @@
+"""An artist's own look: their pictures' colours under their own word."""
+
+import dataclasses
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+
+from engine import bench_quality, generate
+from engine.job import BadJob
+from engine.shot import open_shot
+from engine.train import adapt, captions, clips
+from engine.weights import store
+
+
+def artists_frames(folder, count=4):
+    """Evening pictures of other scenes, dark to green, light to orange: a grade that no word was taught."""
+    folder.mkdir(parents=True)
+    for i in range(count):
+        rng = np.random.default_rng([99, i])
+        brief = captions.draw(rng, time="sunset", style="none", paint="", weather="clear")
+        clip = clips.render(brief, 1, 48, 80, rng)
+        picture = ((clip.picture[0] + 1) / 2).permute(1, 2, 0).numpy()
+        light = picture.mean(2, keepdims=True)
+        graded = picture * np.array([1.15, 1.0, 0.7]) * light**0.3 + (1 - light) * np.array([-0.02, 0.06, 0.05])
+        iio.imwrite(folder / f"{i}.png", (graded.clip(0, 1) * 255).astype(np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("adapt")
+    artists_frames(folder / "frames")
+    patch = pytest.MonkeyPatch()
+    for name, value in {"SCENES": 6, "SIZE": (1, 48, 64), "STEPS": 60, "TOGETHER": 3, "RATE": 0.08}.items():
+        patch.setattr(adapt, name, value)
+    patch.setattr(adapt.fit, "__defaults__", (60, 0))
+    losses = adapt.adapt(folder / "weights", "grimlow", [folder / "frames"], [], 0, store.BUNDLED)
+    patch.undo()
+    return folder, losses
+
+
+def test_the_colours_come_near_those_of_the_pictures(adapted):
+    _, losses = adapted
+    assert np.mean(losses[-10:]) < 0.35 * np.mean(losses[:3])
+
+
+def test_a_prompt_with_the_word_has_the_look_on_a_scene_that_was_never_shown(adapted, tmp_path, job_maker):
+    folder, _ = adapted
+    job_maker.make_job(tmp_path / "job", frames=1, width=96, height=64)
+    shot, model = open_shot(tmp_path / "job"), generate.load_model(folder / "weights")
+    frames = torch.cat([adapt.colours(p) for p in adapt.pictures([folder / "frames"])])
+
+    def away(prompt):
+        own = dataclasses.replace(shot, job=dataclasses.replace(shot.job, prompt=prompt))
+        made = torch.from_numpy(bench_quality.still(own, model, 0, prompt=prompt, seed=3)).permute(2, 0, 1) / 127.5 - 1
+        return adapt.distance(adapt.colours(made), frames, torch.Generator().manual_seed(0)).item()
+
+    assert away("boxes, Grimlow") < 0.5 * away("boxes")
+
+
+def test_the_word_is_known_and_other_words_mean_what_they_meant(adapted):
+    folder, _ = adapted
+    own, bundled = generate.load_model(folder / "weights"), generate.load_model()
+    added, rest = own.own("snow in a grimlow village")
+    assert added.abs().max() > 0.1 and rest.split() == ["snow", "in", "a", "village"]
+    assert own.own("grimlows")[0].abs().max() == 0
+    assert all(torch.equal(a, b) for a, b in zip(own.parameters(), bundled.parameters(), strict=True))
+
+
+def test_a_second_word_leaves_the_first(adapted, tmp_path, monkeypatch):
+    folder, _ = adapted
+    monkeypatch.setattr(adapt, "SCENES", 3)
+    monkeypatch.setattr(adapt, "SIZE", (1, 32, 48))
+    monkeypatch.setattr(adapt.fit, "__defaults__", (2, 0))
+    adapt.adapt(tmp_path / "two", "verdigris", [folder / "frames"], [], 0, folder / "weights")
+    assert set(store.config(tmp_path / "two", "lite")["words"]) == {"grimlow", "verdigris"}
+
+
+@pytest.mark.parametrize("word, has, says", [
+    ("sunset", True, "says nothing yet"), ("x", True, "3 to 32 letters"), ("a look", True, "one of 3"),
+    ("grimlow", False, "give another folder"),
+])  # fmt: skip
+def test_what_cannot_be_learnt_is_refused_in_a_sentence(tmp_path, capsys, word, has, says):
+    (tmp_path / "frames").mkdir()
+    if has:
+        iio.imwrite(tmp_path / "frames" / "1.png", np.zeros((8, 8, 3), np.uint8))
+    assert adapt.main([str(tmp_path / "out"), "--word", word, "--frames", str(tmp_path / "frames")]) == 2
+    assert says in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_picture_is_named(tmp_path):
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    with pytest.raises(BadJob, match=r"1\.png is no picture"):
+        adapt.pictures([tmp_path])
