@@ -229,8 +229,12 @@ COMMANDS = {
 
 
 def main(argv: list[str]) -> int:
+    if argv and argv[0].startswith("--"):
+        from .bench_wan import main as model
+
+        return model(argv)
     if not argv or argv[0] not in COMMANDS:
-        print(f"usage: python -m engine bench {{{','.join(COMMANDS)}}} …", file=sys.stderr)
+        print(f"usage: python -m engine bench {{{','.join(COMMANDS)}}} …, or --model NAME", file=sys.stderr)
         return 2
     COMMANDS[argv[0]](argv[1:])
     return 0

@@ -736,7 +736,7 @@ class Decoded:
         assert clean is not None
         latents = torch.from_numpy(np.array(clean[:1, :, clip.front :])).to(run.model.device)
         decoder = run.model.autoencoder()
-        if run.shot.job.speed.get("decode") == "bf16":
+        if run.shot.job.speed.get("decode") == "bf16" and run.model.device != "cpu":
             run.state.note(decode=speed.decode_small(decoder, latents))
         for chunk in decoder.decoding(latents, run.tick):
             yield chunk.cpu()

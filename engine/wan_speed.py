@@ -42,6 +42,8 @@ def prepare(model: Networks, speed: Mapping[str, Any], windows: int) -> list[str
         told.append(f"Matrix products in 8 bits are not to be had here: {why}")
     if speed.get("cache") and windows > 1:
         told.append(f"Blocks are not left out: the shot has {windows} windows, and what is kept would grow with it")
+    if speed.get("decode") == "bf16" and model.device == "cpu":
+        told.append("Pictures are decoded in 32 bits: a processor has no fast convolutions in 16")
     compiles = bool(speed.get("compile")) and not any(line.startswith("The blocks") for line in told)
     model.products = speed.get("products") == "fp8" and not any(line.startswith("Matrix") for line in told)
     model.cache = Cache(float(speed["cache"])) if speed.get("cache") and windows == 1 else None

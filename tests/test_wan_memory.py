@@ -90,8 +90,8 @@ def moved(past, device):
     if device == "cpu":
         past.frames = {layer: (value.shape, value.dtype) for layer, value in past.frames.items()}
     else:
-        frames = past.frames.items()
-        past.frames = {layer: torch.empty(*kept[:1], dtype=kept[1], device="meta") for layer, kept in frames}
+        past.frames = {layer: torch.empty(shape, dtype=dtype, device="meta")
+                       for layer, (shape, dtype) in past.frames.items()}
 
 
 @pytest.mark.parametrize("facts", [VACE_SMALL, VACE_LARGE, replace(VACE_LARGE, experts=2)])
