@@ -77,7 +77,8 @@ class Capture:
                                        "addons": enabled_addons(), "file": bpy.data.filepath})
         self._process = subprocess.Popen(command(self.folder, trusted), stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        threading.Thread(target=self._drain, args=(self._process.stdout,), daemon=True).start()
+        self._reader = threading.Thread(target=self._drain, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
         self.state = "running"
 
     def _drain(self, stream: Any) -> None:
@@ -157,6 +158,7 @@ class Capture:
         assert self._process and self._process.stdin
         with contextlib.suppress(OSError):
             self._process.stdin.close()
+        self._reader.join(1)  # a thread that still runs while Blender leaves can take it down
         if self._scratch and self._scratch.name.startswith("blender_"):
             shutil.rmtree(self._scratch, ignore_errors=True)
         for name in (COPY, COPY + "1", ORDER, RESULT):
