@@ -14,6 +14,7 @@ HANDED_ON = {    # these read their own arguments
     "measure": ".measure", "bench": ".bench", "train": ".train.command", "evaluate": ".train.evaluate",
     "train clips": ".train.make_clips", "train adapt": ".train.adapt",
     "inspect": ".weights.inspection", "convert": ".weights.convert",
+    "need": ".forecast", "models": ".weights.manager",
 }
 
 
@@ -48,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
                        ("bench", "times and memory, phase by phase"), ("train", "make the bundled weights"),
                        ("evaluate", "judge the bundled weights on scenes they never saw"),
                        ("inspect", "what a file of weights is, from its header alone, as JSON"),
-                       ("convert", "turn an official .pth into safetensors, once")):
+                       ("convert", "turn an official .pth into safetensors, once"),
+                       ("need", "what a job would need here, before it is captured, as JSON"),
+                       ("models", "list, find, fetch, import and remove models")):
         commands.add_parser(name, help=text, add_help=False)
     return top
 

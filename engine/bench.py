@@ -216,7 +216,14 @@ def cancel_command(arguments: list[str]) -> None:
     cancel(arguments)
 
 
+def long_command(arguments: list[str]) -> None:
+    from .bench_long import main as long
+
+    long(arguments)
+
+
 COMMANDS = {
+    "long": long_command,
     "job": job_command, "cancel": cancel_command, "quality": quality_command, "reprojection": reprojection_command,
 }  # fmt: skip
 

@@ -5,9 +5,9 @@ from types import ModuleType
 
 
 def rooms() -> list[ModuleType]:
-    from . import generate, install, properties, session, strips
+    from . import generate, install, manager, properties, session, strips, told
 
-    return [properties, install, session, generate, strips]
+    return [properties, install, manager, session, generate, told, strips]
 
 
 def register() -> None:

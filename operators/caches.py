@@ -23,10 +23,11 @@ def link(copy: Path) -> None:
 
 
 def find(artists_file: str) -> None:
-    """In the background Blender: what geometry nodes were baked to, by its whole path."""
+    """In the background Blender: what geometry nodes were baked to, by its whole path. The paths are as the artist's
+    file has them, but from 5.2 on, where a copy has its own to the same folder."""
     for _, owner, name in _bakes(bpy.data.objects):
         path = getattr(owner, name)
-        if artists_file and path.startswith("//"):
+        if artists_file and path.startswith("//") and not Path(bpy.path.abspath(path)).is_dir():
             setattr(owner, name, os.path.normpath(bpy.path.abspath(path, start=str(Path(artists_file).parent))))
 
 

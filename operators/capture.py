@@ -27,6 +27,7 @@ from . import caches, passes, trust
 from .plan import Plan
 
 COPY, ORDER, RESULT = "scene.blend", "capture.json", "captured.json"  # in the job's state/
+PICTURES = "pictures"  # in the job's folder: what the model is shown
 LAST_LINES = 40
 OWN = __package__.rpartition(".")[0]
 
@@ -62,6 +63,7 @@ class Capture:
         state = self.folder / "state"
         state.mkdir(parents=True, exist_ok=True)
         need_room(self.plan, self.folder)
+        bring_pictures(self.plan, self.folder)
         for old in (RESULT, COPY):
             (state / old).unlink(missing_ok=True)
         self.warnings = [f"Unsaved pictures are not in the capture: {', '.join(unsaved)}"] if (
@@ -182,11 +184,35 @@ def described(plan: Plan, folder: Path, told: dict[str, Any]) -> job.Job:
     """job.json: what the artist asked for, and what the background Blender found."""
     return job.Job(
         folder=folder, id=uuid.uuid4().hex, model=plan.model, prompt=plan.prompt, negative_prompt=plan.negative_prompt,
-        seed=plan.seed, steps=plan.steps, guidance=plan.guidance, control_strength=plan.control_strength, fps=plan.fps,
+        seed=plan.seed, steps=plan.steps, guidance=plan.guidance, control_strength=plan.control_strength,
+        control_start=plan.control_start, control_end=plan.control_end, denoise=plan.denoise,
+        known=tuple({"frame": frame, "picture": known_name(frame, path)} for frame, path in plan.known),
+        references=tuple(reference_name(number, path) for number, path in enumerate(plan.references, 1)),
+        loras=tuple({"name": name, "strength": strength} for name, strength in plan.loras), fps=plan.fps,
         size=plan.size, crop=plan.crop, cuts=plan.cuts, last_frame=plan.last,
         passes={name: f"passes/{name}.npy" for name in job.PASSES},
         objects=told["objects"], scene=told["scene"],
         created={"blender": bpy.app.version_string, "shotlock": protocol.SHOTLOCK})
+
+
+def known_name(frame: int, path: str) -> str:
+    """Where a known frame's picture lies in the job folder."""
+    return f"{PICTURES}/known_{frame + 1:06d}{Path(path).suffix.lower()}"
+
+
+def reference_name(number: int, path: str) -> str:
+    return f"{PICTURES}/reference_{number}{Path(path).suffix.lower()}"
+
+
+def bring_pictures(plan: Plan, folder: Path) -> None:
+    """Pictures that the model is shown, into the folder: a job is whole by itself. Raises FileNotFoundError."""
+    wanted = [(known_name(frame, path), path) for frame, path in plan.known]
+    wanted += [(reference_name(number, path), path) for number, path in enumerate(plan.references, 1)]
+    for name, path in wanted:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"The picture {path} is not there: choose it again in the Shotlock tab")
+        with job.whole(folder / name, Path(path).stat().st_size) as part:
+            shutil.copyfile(path, part)
 
 
 def need_room(plan: Plan, folder: Path) -> None:

@@ -63,7 +63,7 @@ def film_path(folder: Path, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, 
     say(phase="passes", total=len(plan.frames))
     told = in_words(scene, plan, path)
     shutter = Reader(scene)
-    world_sun = _film_world(folder, shutter, scene, plan)
+    world_sun = _film_world(folder, shutter, scene, plan, path)
     told["sun"] = told["sun"] or world_sun
     objects = _render(folder, shutter, scene, layer, plan, path, order | {"sun": told["sun"]}, say)
     return {"objects": objects, "scene": told}
@@ -141,9 +141,10 @@ def _excluded(parent: Any) -> Iterator[tuple[Any, bool]]:
 # --- rendering ----------------------------------------------------------------------------------------------------
 
 
-def _film_world(folder: Path, shutter: Reader, scene: bpy.types.Scene, plan: Plan) -> dict[str, Any] | None:
+def _film_world(folder: Path, shutter: Reader, scene: bpy.types.Scene, plan: Plan,
+                path: Path3D) -> dict[str, Any] | None:
     """Writes what surrounds the scene; tells of its sun, where its light has one, as a lamp is told of."""
-    world = surroundings.film(shutter, scene, plan.frames[len(plan.frames) // 2])
+    world = surroundings.film(shutter, scene, plan.frames[len(plan.frames) // 2], float(path.K[:, 0, 0].max()))
     if world is None:
         return None
     world = np.nan_to_num(world @ rec709_matrix().T, posinf=pixels.LARGEST).clip(0, pixels.LARGEST)
@@ -216,7 +217,7 @@ def _film_suns(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy
     middle = len(plan.frames) // 2
     own = np.array(sun["direction"]) if sun else None
     directions = suns.directions(own, plan.seed, path.c2w[middle, :3, 2])
-    maps = sunlight.film(shutter, scene, directions, points, plan.frames[middle], away)
+    maps = sunlight.film(shutter, scene, directions, points, plan.frames[middle], plan.size, away)
     job.write_suns(folder, maps)
 
 

@@ -9,7 +9,7 @@ from bpy.app.translations import pgettext_n as n_
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import StringProperty
 
-from . import colours, compat, install, sentences, session, takes
+from . import colours, compat, forecast, install, sentences, session, takes, told
 from .plan import Refusal, decision, plan
 
 ENDS = {"cancelled": n_("The shot was cancelled"), "failed": n_("The shot failed")}
@@ -17,7 +17,9 @@ ENDS = {"cancelled": n_("The shot was cancelled"), "failed": n_("The shot failed
 
 def why_not(context: bpy.types.Context) -> str:
     """One sentence why a shot cannot be generated now; empty where it can. Cheap: every redraw asks."""
-    return decision(context.scene, context.view_layer).refusal or install.lack() or busy(context.scene)
+    made = decision(context.scene, context.view_layer)
+    lack = told.lack(made.plan) or sentences.told(forecast.problem(made.plan)) if made.plan else ""
+    return made.refusal or lack or install.lack() or busy(context.scene)
 
 
 def busy(scene: bpy.types.Scene) -> str:

@@ -15,21 +15,21 @@ What is decided here:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
+import bpy
 from bpy.app import translations
 from bpy.app.translations import pgettext_n as n_
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..engine import job, windows
+from . import shelf
 from .cameras import Refusal, cameras_at, is_mirrored, render_size, shear
-from .properties import of_object
-
-if TYPE_CHECKING:
-    import bpy
+from .properties import lora_values, of_object
 
 __all__ = ("Plan", "Refusal", "plan", "size_and_crop")
 
@@ -58,11 +58,17 @@ class Plan:
     prompt: str
     negative_prompt: str
     seed: int
-    steps: int
-    guidance: float
+    steps: int | None  # None, here and below: as the model was trained
+    guidance: float | None
     control_strength: float
     model: str
     pixel_aspect: tuple[float, float]
+    control_start: float = 0.0
+    control_end: float = 1.0
+    denoise: float = 1.0
+    known: tuple[tuple[int, str], ...] = ()  # index in the shot, the picture's path
+    references: tuple[str, ...] = ()  # paths of pictures
+    loras: tuple[tuple[str, float], ...] = ()  # name, strength
     things: tuple[tuple[str, str], ...] = ()  # objects that have a prompt of their own: name, prompt
     notes: tuple[str, ...] = ()  # sentences for the artist: what is filmed otherwise than they may expect
 
@@ -83,8 +89,11 @@ class Plan:
         if set(values) != known:
             wrong = ", ".join(sorted(set(values) ^ known))
             raise ValueError(f"a plan with other fields than this version's ({wrong}): plan the shot again")
-        frozen: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(**frozen)
+        return cls(**{key: _frozen(value) for key, value in values.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(part) for part in value) if isinstance(value, list | tuple) else value
 
 
 def plan(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer | str | None = None, settings: Any = None) -> Plan:
@@ -99,10 +108,66 @@ def plan(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer | str | None = 
         scene=scene.name, view_layer=layer, cameras=tuple(c.name for c in cameras), frames=frames,
         last=last, size=size, crop=crop, fps=frame_rate(scene), cuts=_cuts(cameras),
         prompt=_prompt(settings), negative_prompt=settings.negative_prompt.strip(), seed=int(settings.seed),
-        steps=int(settings.steps), guidance=float(settings.guidance),
-        control_strength=float(settings.control_strength), model=_model(settings),
+        steps=_meant(settings, "steps"), guidance=_meant(settings, "guidance"),
+        control_strength=_control(settings), model=_model(settings),
         pixel_aspect=(scene.render.pixel_aspect_x, scene.render.pixel_aspect_y),
-        things=_things(scene), notes=_notes(scene, cameras, layer))
+        **_told(settings, frames), things=_things(scene), notes=(*_notes(scene, cameras, layer), *_unled(settings)))
+
+
+def _meant(settings: Any, name: str) -> Any:
+    """Steps or guidance that the artist asks for; None where the model's own are meant. Settings that were given by
+    hand mean what they say."""
+    if not hasattr(settings, "use_recipe"):
+        return getattr(settings, name)
+    return None if settings.use_recipe else getattr(settings, name)
+
+
+def _control(settings: Any) -> float:
+    """What has no input for it is not asked for it: that the frames will not follow is said instead."""
+    return float(settings.control_strength) if shelf.able(settings.model, shelf.CONTROL) else 0.0
+
+
+def _unled(settings: Any) -> list[str]:
+    lack = shelf.no_lead(settings.model)
+    return [lack] if lack else []
+
+
+def _told(settings: Any, frames: tuple[int, ...]) -> dict[str, Any]:
+    """What a model is told beside prompt and scene, as far as it can be told that: what the panel does not offer for
+    it, and left behind from another model, is not asked for."""
+    offered = partial(shelf.able, settings.model)
+    start, end = (float(getattr(settings, name, value)) for name, value in (("control_start", 0), ("control_end", 1)))
+    if offered(shelf.SPAN) and start > end:
+        raise Refusal(rpt_("The control starts at {:.0%} of the steps and ends at {:.0%}: set its end to its start or "
+                           "later").format(start, end))
+    told = {
+        "control_start": start if offered(shelf.SPAN) else 0.0, "control_end": end if offered(shelf.SPAN) else 1.0,
+        "denoise": float(getattr(settings, "denoise", 1.0)) if offered(shelf.START) else 1.0,
+        "references": tuple(bpy.path.abspath(entry.picture) for entry in getattr(settings, "references", ())),
+        "loras": lora_values(settings) if offered(shelf.LORAS) else (),
+    }  # fmt: skip
+    if not offered(shelf.REFERENCES):
+        told["references"] = ()
+    return told | {"known": _known(settings, frames, offered)}
+
+
+def _known(settings: Any, frames: tuple[int, ...], offered: Callable[[str], bool]) -> tuple[tuple[int, str], ...]:
+    """Known frames by their index in the shot, rising."""
+    found: dict[int, str] = {}
+    for entry in getattr(settings, "known", ()):
+        what = {"FIRST": shelf.FIRST, "LAST": shelf.LAST}.get(entry.place, shelf.KNOWN)
+        if not (offered(what) or offered(shelf.KNOWN)):
+            continue
+        index = {"FIRST": 0, "LAST": len(frames) - 1}.get(entry.place)
+        found[_index(frames, entry.frame) if index is None else index] = bpy.path.abspath(entry.picture)
+    return tuple(sorted(found.items()))
+
+
+def _index(frames: tuple[int, ...], frame: int) -> int:
+    if frame not in frames:
+        raise Refusal(rpt_("The known frame {} is not among those that are filmed: remove it, or change the range")
+                      .format(frame))
+    return frames.index(frame)
 
 
 def _things(scene: bpy.types.Scene) -> tuple[tuple[str, str], ...]:
@@ -180,11 +245,20 @@ def _follows_from(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tuple:
         tuple(_plain(getattr(settings, name)) for name in SETTINGS_READ), settings.is_property_set("width"),
         tuple(getattr(scene, name) for name in SCENE_READ), tuple(getattr(render, name) for name in RENDER_READ),
         _plain(scene.camera), tuple((frame, _plain(camera)) for frame, camera in markers),
-        tuple(_camera_read(camera) for camera in cameras), translations.locale)
+        tuple(_camera_read(camera) for camera in cameras), translations.locale, _told_read(settings))
 
 
-SETTINGS_READ = ("prompt", "negative_prompt", "seed", "steps", "guidance", "control_strength", "model", "camera",
-                 "use_scene_range", "frame_start", "frame_end", "width")
+def _told_read(settings: Any) -> tuple:
+    """What the model is told, and what is known of the model."""
+    known = tuple((entry.place, entry.frame, entry.picture) for entry in settings.known)
+    references = tuple(entry.picture for entry in settings.references)
+    return (known, references, lora_values(settings), shelf.choice(settings.model), shelf.lack(settings.model),
+            bpy.data.filepath)
+
+
+SETTINGS_READ = ("prompt", "negative_prompt", "seed", "steps", "guidance", "use_recipe", "control_strength",
+                 "control_start", "control_end", "denoise", "model", "camera", "use_scene_range", "frame_start",
+                 "frame_end", "width")
 SCENE_READ = ("frame_start", "frame_end", "frame_step", "use_preview_range")
 RENDER_READ = ("resolution_x", "resolution_y", "resolution_percentage", "pixel_aspect_x", "pixel_aspect_y", "fps",
                "fps_base", "frame_map_old", "frame_map_new", "use_border", "use_multiview")
@@ -344,9 +418,9 @@ def _prompt(settings: Any) -> str:
 
 
 def _model(settings: Any) -> str:
-    if settings.model not in job.MODELS:
-        raise Refusal(rpt_('The model "{}" is not known here: choose one of {}')
-                      .format(settings.model, ", ".join(job.MODELS)))
+    lack = shelf.lack(settings.model)
+    if lack:
+        raise Refusal(lack)
     return settings.model
 
 

@@ -8,14 +8,23 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
 
 from ..engine import job
-from . import compat
+from . import compat, shelf
 
-MODELS = tuple((name, name.capitalize(), words) for name, words in job.MODELS.items())
-SETTINGS = ("prompt", "negative_prompt", "seed", "steps", "guidance", "control_strength", "model")
-"""What a take remembers and Redo gives back, by the same names on the scene and on the strip."""
+SETTINGS = ("model", "prompt", "negative_prompt", "seed", "steps", "guidance", "use_recipe", "control_strength",
+            "control_start", "control_end", "denoise")
+"""What a take remembers and Redo gives back, by the same names on the scene and on the strip. In this order: who sets
+steps or guidance means them, so that what says whether they are meant comes after."""
 
 
 def _is_camera(_settings: "ShotlockScene", candidate: bpy.types.Object) -> bool:
@@ -38,8 +47,32 @@ def _end_set(settings: "ShotlockScene", _context: bpy.types.Context) -> None:
     _own_range(settings, "frame_start", cast(bpy.types.Scene, settings.id_data).frame_start)
 
 
-def shared_settings() -> dict[str, Any]:
-    """The annotations that the scene and the strip have in common."""
+def _model_set(settings: "ShotlockScene", _context: bpy.types.Context) -> None:
+    """Another model is sampled in its own way until the artist says otherwise, and then from there."""
+    recipe = shelf.recipe(settings.model)
+    settings.use_recipe = False
+    if recipe:
+        settings.steps, settings.guidance = recipe.steps, recipe.guidance
+    settings.use_recipe = True
+
+
+def _steps_set(settings: "ShotlockScene", _context: bpy.types.Context) -> None:
+    """Whoever sets steps or guidance means them."""
+    if settings.use_recipe:
+        settings.use_recipe = False
+
+
+def lora_values(settings: Any) -> tuple[tuple[str, float], ...]:
+    """Names and strengths of a scene's LoRAs; settings that were given by hand may have none."""
+    return tuple((entry.name, float(entry.strength)) for entry in getattr(settings, "loras", ()))
+
+
+def shared_settings(scene: bool = False) -> dict[str, Any]:
+    """The annotations that the scene and the strip have in common; on a strip nothing follows from a change."""
+
+    def when(update: Callable) -> dict[str, Any]:
+        return {"update": update} if scene else {}
+
     return {
         "prompt": StringProperty(
             name="Prompt", description="What the shot should look like: style, materials, light, weather"
@@ -52,28 +85,95 @@ def shared_settings() -> dict[str, Any]:
         ),
         "steps": IntProperty(
             name="Steps", description="How often the model refines the frames: more is slower and cleaner",
-            default=job.DEFAULT_STEPS, min=1, max=job.MOST_STEPS, soft_max=30, options=set(),
+            default=job.DEFAULT_STEPS, min=1, max=job.MOST_STEPS, soft_max=50, options=set(), **when(_steps_set),
         ),
         "guidance": FloatProperty(
             name="Guidance",
             description="How hard the frames are pulled to the prompt and away from the negative prompt: 1 is as the "
                         "model was trained",
-            default=1.0, min=0.0, max=job.MOST_GUIDANCE, soft_max=10.0, options=set(),
+            default=1.0, min=0.0, max=job.MOST_GUIDANCE, soft_max=10.0, options=set(), **when(_steps_set),
+        ),
+        "use_recipe": BoolProperty(
+            name="Model's Own Steps", default=True, options=set(),
+            description="As many steps and as much guidance as the model was trained for",
         ),
         "control_strength": FloatProperty(
             name="Control",
-            description="How strictly the frames keep to the scene's own colours: 0 lets the model paint the surfaces "
-                        "by itself",
+            description="How strictly the frames keep to what the scene tells the model: its colours, depth or camera. "
+                        "0 lets the model go its own way",
             default=1.0, min=0.0, max=job.MOST_CONTROL, subtype="FACTOR", options=set(),
         ),
-        "model": EnumProperty(
-            name="Model", description="Which family of weights makes the frames", items=MODELS, options=set()
+        "control_start": FloatProperty(
+            name="Control Start", description="Share of the steps after which the model is told the scene",
+            default=0.0, min=0.0, max=1.0, subtype="FACTOR", options=set(),
+        ),
+        "control_end": FloatProperty(
+            name="Control End",
+            description="Share of the steps after which the model is left alone: less than 1 lets it finish details "
+                        "by itself",
+            default=1.0, min=0.0, max=1.0, subtype="FACTOR", options=set(),
+        ),
+        "denoise": FloatProperty(
+            name="Noise to Start",
+            description="1 begins with noise alone; less begins with the scene's own colours under so much noise, and "
+                        "keeps more of them",
+            default=1.0, min=job.LEAST_NOISE, max=1.0, subtype="FACTOR", options=set(),
+        ),
+        "model": StringProperty(
+            name="Model", description="Which model makes the frames, by its name in the registry of models",
+            default=next(iter(job.MODELS)), options=set(), **when(_model_set),
+        ),
+    }
+
+
+PLACES = (
+    ("FIRST", "First Frame", "The picture is the shot's first frame, wherever it starts"),
+    ("LAST", "Last Frame", "The picture is the shot's last frame, wherever it ends"),
+    ("FRAME", "Frame", "The picture is that frame of the scene"),
+)
+
+
+def known_settings() -> dict[str, Any]:
+    return {
+        "place": EnumProperty(name="Place", description="Which frame it is", items=PLACES, options=set()),
+        "frame": IntProperty(
+            name="Frame", description="The scene frame that it is, where it is neither the first nor the last",
+            options=set(),
+        ),
+        "picture": picture_setting("A picture of that frame, as a take's frames are"),
+    }
+
+
+def picture_setting(words: str) -> Any:
+    return StringProperty(
+        name="Picture", description=words, subtype="FILE_PATH", options=compat.relative_path_option()
+    )
+
+
+def reference_settings() -> dict[str, Any]:
+    return {"picture": picture_setting("A picture of a subject that should look like that")}
+
+
+def lora_settings() -> dict[str, Any]:
+    return {
+        "strength": FloatProperty(
+            name="Strength", description="How much of the LoRA is added: 1 as it was trained, 0 none", default=1.0,
+            min=-job.MOST_STRENGTH, max=job.MOST_STRENGTH, soft_min=0.0, soft_max=1.5, options=set(),
         ),
     }
 
 
 def scene_settings() -> dict[str, Any]:
-    return shared_settings() | {
+    return shared_settings(scene=True) | {
+        "known": CollectionProperty(
+            name="Known Frames", type=ShotlockKnown, description="Frames of the shot that are there already"
+        ),
+        "references": CollectionProperty(
+            name="References", type=ShotlockReference, description="Pictures of subjects that the model is shown"
+        ),
+        "loras": CollectionProperty(
+            name="LoRAs", type=ShotlockLora, description="Small changes to the model, by their names in the registry"
+        ),
         "camera": PointerProperty(
             name="Camera", type=bpy.types.Object, poll=_is_camera,
             description="The camera that films; empty: the scene's camera, with its markers obeyed",
@@ -132,10 +232,35 @@ def preference_settings() -> dict[str, Any]:
             name="Keep Passes", default=True,
             description="Keep depth, colours and the other passes after a take; they can be gigabytes for long shots",
         ),
+        "models_server": StringProperty(
+            name="Server",
+            description="Where models are fetched from: a server with the same paths as Hugging Face's. Empty: Hugging "
+                        "Face's own",
+        ),
     }
 
 
 # What scripts read and write; register() puts the properties of the same names in the place of these annotations.
+
+class ShotlockKnown(bpy.types.PropertyGroup):
+    """A frame of the shot that is there already."""
+
+    place: str
+    frame: int
+    picture: str
+
+
+class ShotlockReference(bpy.types.PropertyGroup):
+    """A picture of a subject."""
+
+    picture: str
+
+
+class ShotlockLora(bpy.types.PropertyGroup):
+    """A LoRA, by the `name` that every group has."""
+
+    strength: float
+
 
 class ShotlockScene(bpy.types.PropertyGroup):
     """The next shot of this scene."""
@@ -145,8 +270,15 @@ class ShotlockScene(bpy.types.PropertyGroup):
     seed: int
     steps: int
     guidance: float
+    use_recipe: bool
     control_strength: float
+    control_start: float
+    control_end: float
+    denoise: float
     model: str
+    known: Any
+    references: Any
+    loras: Any
     camera: bpy.types.Object | None
     use_scene_range: bool
     frame_start: int
@@ -162,7 +294,11 @@ class ShotlockStrip(bpy.types.PropertyGroup):
     seed: int
     steps: int
     guidance: float
+    use_recipe: bool
     control_strength: float
+    control_start: float
+    control_end: float
+    denoise: float
     model: str
     job: str
     shot: str
@@ -186,6 +322,7 @@ class ShotlockPreferences(bpy.types.AddonPreferences):
     engine_python: str
     takes_folder: str
     keep_passes: bool
+    models_server: str
 
     def draw(self, context: bpy.types.Context) -> None:
         if draw_preferences:
@@ -214,6 +351,7 @@ def copy_settings(source: Any, target: Any) -> None:
 
 
 CLASSES: Mapping[type, Callable[[], dict[str, Any]]] = {
+    ShotlockKnown: known_settings, ShotlockReference: reference_settings, ShotlockLora: lora_settings,
     ShotlockScene: scene_settings, ShotlockStrip: strip_settings, ShotlockObject: object_settings,
     ShotlockPreferences: preference_settings,
 }

@@ -20,7 +20,7 @@ from bpy.app.translations import pgettext_n as n_
 from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..engine.client import Client, Status
-from . import compat, install, memory, takes
+from . import compat, forecast, install, manager, memory, takes
 from .capture import Capture, is_cut_off
 from .plan import Plan, decision
 from .progress import Progress
@@ -63,6 +63,7 @@ class Job:
     steps: int = 0
     eta: float | None = None
     preview: Path | None = None
+    note: str = ""      # the engine's last line on how it does it: what memory it needs, a step down
     error: str = ""
     warnings: list[str] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
@@ -109,8 +110,13 @@ def find_scene(origin: Origin) -> bpy.types.Scene | None:
     """The scene a job was asked for, if it is in the open file."""
     if origin.opened == _opened:
         return next((scene for scene in bpy.data.scenes if scene.session_uid == origin.uid), None)
+    return bpy.data.scenes.get(origin.scene) if is_open(origin) else None
+
+
+def is_open(origin: Origin) -> bool:
+    """Whether the open file is the one that a job was asked for in."""
     same_file = bool(origin.file) and bool(bpy.data.filepath) and _same_path(origin.file, bpy.data.filepath)
-    return bpy.data.scenes.get(origin.scene) if same_file else None
+    return origin.opened == _opened or same_file
 
 
 def _same_path(one: str, other: str) -> bool:
@@ -145,6 +151,7 @@ def move_home() -> int:
     moved = takes.move_home(left_behind())
     for job in jobs:
         job.folder = moved.get(job.folder, job.folder)
+    redraw()
     return len(moved)
 
 
@@ -264,7 +271,7 @@ def _warn(job: Job, sentences: Iterable[str]) -> None:
 def tick() -> float | None:
     """Does what there is to do now; seconds until the next tick, or None when there is nothing to wait for."""
     install.tick()
-    if install.running():
+    if install.running() or manager.tick() or forecast.tick():
         redraw()
     job = current()
     if job is not None:
@@ -273,11 +280,12 @@ def tick() -> float | None:
         if _shown(job) != before:
             redraw()
     _land_waiting()
-    return PERIOD if current() is not None or install.running() else None
+    at_work = current() is not None or install.running() or manager.running() or forecast.wants()
+    return PERIOD if at_work else None
 
 
 def _shown(job: Job) -> tuple:
-    return job.state, job.phase, job.step, job.steps, job.preview, len(job.warnings)
+    return job.state, job.phase, job.step, job.steps, job.preview, job.note, len(job.warnings)
 
 
 def _advance(job: Job) -> None:
@@ -339,7 +347,7 @@ def _watch_engine(job: Job) -> None:
     engine = client()
     engine.poll(BUDGET)
     status = engine.jobs[job.number]
-    job.eta, job.preview = status.eta, status.preview
+    job.eta, job.preview, job.note = status.eta, status.preview, status.note
     phase, job.step, job.steps = job.run.told(status.phase or "start", status.step, status.steps)
     job.run.hear(phase, job.step, job.steps)
     job.phase = _in_words(engine, status, phase)
@@ -528,5 +536,6 @@ def unregister() -> None:
             getattr(bpy.app.handlers, name).remove(handler)
     atexit.unregister(close)
     close()
+    forecast.forget()
     jobs.clear()
     memory.forget()

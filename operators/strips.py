@@ -1,19 +1,26 @@
 """What the artist can do with takes and their strips: place, redo, reveal, move, and have their colours shown as they
 are. Each is one undo step, or touches nothing that undo knows."""
 
+import os
 from pathlib import Path
 
 import bpy
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import StringProperty
 
-from . import colours, compat, properties, session, takes
+from . import colours, compat, properties, session, takes, told
 
 
 def active_take(context: bpy.types.Context):
     """The active strip, if it shows a take."""
     strip = compat.active_strip(context)
     return strip if takes.is_take(strip) else None
+
+
+def scene_of_area(context: bpy.types.Context) -> bpy.types.Scene:
+    """In a sequencer the scene that it shows, elsewhere the window's."""
+    shown = compat.sequencer_scene(context) if context.area and context.area.type == "SEQUENCE_EDITOR" else None
+    return shown or context.scene
 
 
 class OnTake(compat.OperatorPart):
@@ -28,7 +35,7 @@ class OnTake(compat.OperatorPart):
 class SHOTLOCK_OT_place_take(bpy.types.Operator):
     bl_idname = "shotlock.place_take"
     bl_label = "Place Take"
-    bl_description = "Place a finished take in this scene's sequencer"
+    bl_description = "Place a finished take in the sequencer: choose its folder, which holds job.json and frames"
     bl_options = {"REGISTER"}
 
     directory: StringProperty(  # type: ignore[valid-type]  # Blender reads properties off annotations
@@ -43,15 +50,15 @@ class SHOTLOCK_OT_place_take(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> compat.Outcome:
-        folder = Path(bpy.path.abspath(self.directory))
+        folder, scene = Path(os.path.normpath(bpy.path.abspath(self.directory))), scene_of_area(context)
         try:
             take = takes.read(folder)
-            takes.place(context.scene, take)
+            takes.place(scene, take)
         except takes.TakeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         session.placed(folder)
-        for warning in filter(None, (*takes.warnings(context.scene, take), colours.complaint(context.scene))):
+        for warning in filter(None, (*takes.warnings(scene, take), colours.complaint(scene))):
             self.report({"WARNING"}, warning)
         return {"FINISHED"}
 
@@ -83,6 +90,7 @@ class SHOTLOCK_OT_redo(OnTake, bpy.types.Operator):
             self.report({"WARNING"}, rpt_("Size and range are left as they are: {}").format(error))
             return {"FINISHED"}
         restore_picture(scene, take)
+        told.restore(scene, take)
         return {"FINISHED"}
 
 

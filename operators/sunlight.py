@@ -7,6 +7,7 @@ by frame. Knows cameras, depth and objects; knows nothing of light's colour.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,17 +19,18 @@ from ..engine import suns
 from . import bare, facts, pixels
 from .reader import Reader
 
-SIDE = 1024  # cells of a map
+FINE = 3.04  # cells of a map's side per side of a square of a frame's pixels
+LEAST, MOST = 256, 1024  # cells of a side
 FARTHEST = 5.0  # median distances from the shot's middle that are worth cells
 ASKED = 9  # frames that say what the shot saw
 THIN = 6  # one pixel in so many, each way
 
 
-def film(shutter: Reader, scene: Any, directions: np.ndarray, points: np.ndarray, frame: int,
+def film(shutter: Reader, scene: Any, directions: np.ndarray, points: np.ndarray, frame: int, size: tuple[int, int],
          away: dict[int, Any]) -> dict[str, np.ndarray]:
-    """The maps of all suns, as suns.npz holds them. points (N,3) world: what the shot saw; `away`: index → object that
-    is left out."""
-    camera = _camera(scene)
+    """The maps of all suns, as suns.npz holds them. points (N,3) world: what the shot saw; `size`: of its frames;
+    `away`: index → object that is left out."""
+    camera = _camera(scene, side(size))
     for thing in away.values():
         thing.hide_render = True
     rows = [_look(shutter, scene, camera, toward, points, frame) for toward in directions]
@@ -36,14 +38,19 @@ def film(shutter: Reader, scene: Any, directions: np.ndarray, points: np.ndarray
     return joined | {"absent": np.array(sorted(away), np.int32)}
 
 
-def _camera(scene: Any) -> Any:
+def side(size: tuple[int, int]) -> int:
+    """Cells of a map's side: in proportion to the frames that its shadows fall into."""
+    return int(min(max(FINE * math.sqrt(size[0] * size[1]), LEAST), MOST))
+
+
+def _camera(scene: Any, cells: int) -> Any:
     data = bpy.data.cameras.new("Shotlock sun")
     data.type = "ORTHO"
     camera = bpy.data.objects.new("Shotlock sun", data)
     scene.collection.objects.link(camera)
     scene.camera = camera
     render = scene.render
-    render.resolution_x = render.resolution_y = SIDE
+    render.resolution_x = render.resolution_y = cells
     render.pixel_aspect_x = render.pixel_aspect_y = 1.0
     return camera
 

@@ -48,6 +48,9 @@ class Take:
     settings: dict[str, Any]
     fps: tuple[int, int]
     width: int                      # of the pictures, pixels
+    known: tuple[tuple[int, str], ...] = ()     # scene frame, path of the picture that it was told
+    references: tuple[str, ...] = ()
+    loras: tuple[tuple[str, float], ...] = ()
 
     @property
     def after(self) -> int:
@@ -61,7 +64,11 @@ class Take:
 
     @property
     def name(self) -> str:
-        return f"{self.shot} take {self.number}"
+        return take_name(self.shot, self.number)
+
+
+def take_name(shot: str, number: int) -> str:
+    return f"{shot} take {number}"
 
 
 # Reading
@@ -91,12 +98,15 @@ def _take(job: jobs.Job, frames: tuple[int, ...]) -> Take:
         raise ValueError(f"it goes from frame {frames[0]} to {last}, which no sequencer holds")
     files = tuple(f"{index:06d}.png" for index in range(1, len(frames) + 1))
     missing = tuple(f for f, file in zip(frames, files) if not _holds_something(folder / "frames" / file))
-    settings = {name: getattr(job, name) for name in properties.SETTINGS}
-    if job.model not in jobs.MODELS:        # of another version: the take is shown, the choice has no such entry
-        del settings["model"]
+    meant = {name: getattr(job, name) for name in properties.SETTINGS if name != "use_recipe"}
+    settings = {name: value for name, value in meant.items() if value is not None}
+    settings["use_recipe"] = job.steps is None and job.guidance is None
     return Take(
         folder=folder, shot=shot_name(folder), number=folders.take_number(folder), frames=frames, last=last,
         files=files, missing=missing, settings=settings, fps=job.fps, width=job.crop[2],
+        known=tuple((frames[k["frame"]], str(folder / k["picture"])) for k in job.known if k["frame"] < len(frames)),
+        references=tuple(str(folder / path) for path in job.references),
+        loras=tuple((lora["name"], float(lora.get("strength", 1.0))) for lora in job.loras),
     )
 
 
@@ -340,6 +350,11 @@ def strip_of(scene: bpy.types.Scene, shot: str, number: int) -> Any | None:
     return max(shown, key=lambda strip: strip.channel, default=None)
 
 
+def is_shown(scene: bpy.types.Scene, shot: str, number: int) -> bool:
+    """Whether any strip of that scene shows the take, inside meta strips too."""
+    return any((strip.shotlock.shot, strip.shotlock.take) == (shot, number) for strip in strips_in(scene))
+
+
 def job_folder(strip: Any) -> Path:
     """The take's folder: where the strip's pictures are, which Blender keeps right; else what was remembered."""
     shown = Path(os.path.normpath(bpy.path.abspath(strip.directory)))
@@ -388,8 +403,18 @@ def move_home(stopped: Iterable[Path] = ()) -> dict[Path, Path]:
     """Moves them beside the .blend and relinks their strips: old place → new. One is copied whole before it goes."""
     moved = {old: _move(old, new_folder(bpy.data.filepath, shot_name(old))) for old in homeless(stopped)}
     relink()
+    _renumber(set(moved.values()))
     memory.forget()
     return moved
+
+
+def _renumber(folders_of_takes: set[Path]) -> None:
+    """Beside the file a take may have found its number taken: its strips are called after the new one."""
+    for _scene, strip in strips_of_takes():
+        folder, made = job_folder(strip), strip.shotlock
+        if folder in folders_of_takes and made.take != folders.take_number(folder):
+            old, made.take = take_name(made.shot, made.take), folders.take_number(folder)
+            strip.name = strip.name.replace(old, take_name(made.shot, made.take))
 
 
 def _move(old: Path, new: Path) -> Path:

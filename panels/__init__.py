@@ -4,9 +4,9 @@ from types import ModuleType
 
 
 def rooms() -> list[ModuleType]:
-    from . import pictures, preferences, shot, status, take
+    from . import model, pictures, preferences, shot, status, take
 
-    return [pictures, preferences, shot, take, status]
+    return [pictures, preferences, model, shot, take, status]
 
 
 def register() -> None:

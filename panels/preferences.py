@@ -1,10 +1,10 @@
-"""The add-on's preferences: where the engine and the takes live, and the engine's installation."""
+"""The add-on's preferences: where the engine and the takes live, the engine's installation, the models."""
 
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
 from ..operators import install, properties
-from . import words
+from . import models, words
 
 
 def draw(preferences: bpy.types.AddonPreferences, context: bpy.types.Context) -> None:
@@ -13,6 +13,7 @@ def draw(preferences: bpy.types.AddonPreferences, context: bpy.types.Context) ->
     draw_engine(layout, context, preferences)
     layout.prop(preferences, "takes_folder", placeholder="shots, beside the .blend")
     layout.prop(preferences, "keep_passes")
+    models.draw(layout, context, preferences)
 
 
 def draw_engine(

@@ -1,12 +1,15 @@
 """The Shotlock tab: what will be filmed, Generate, what is happening, and what came of it. The same in the 3D view and
 in the sequencer."""
 
+from pathlib import Path
+
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
+from ..engine.job import MODELS
 from ..operators import colours, compat, folders, generate, install, properties, sentences, session, strips, takes
 from ..operators.plan import DEFAULT_PIXELS, decision
-from . import pictures, preferences, words
+from . import model, pictures, preferences, words
 
 ICONS = {True: "CHECKMARK", False: "ERROR"}
 PICTURE = 8.0           # the preview's height in buttons
@@ -56,8 +59,9 @@ def draw_size(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     row.alignment = "RIGHT"
     row.active = False
     row.label(text=" · ".join(filter(None, (size, length))), translate=False)
-    if shot.size and shot.sampled:
+    if shot.size and shot.sampled and (shot.plan is None or shot.plan.model in MODELS):
         words.sentence(layout, context, large(shot.size, shot.sampled), icon="INFO")
+    model.draw_need(layout, context, shot.plan)
 
 
 def large(size: tuple[int, int], sampled: tuple[int, int]) -> str:
@@ -73,7 +77,7 @@ def draw_action(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """What is being done, and Generate, unless it is this scene's shot that is being made."""
     job = session.current()
     if job is not None:
-        draw_progress(layout, job)
+        draw_progress(layout, context, job)
         if session.find_scene(job.origin) == context.scene:
             return
     column = layout.column()
@@ -105,12 +109,14 @@ def draw_stopped(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     row.operator("shotlock.remove_stopped", text="", icon="TRASH").directory = str(folder)
 
 
-def draw_progress(layout: bpy.types.UILayout, job: session.Job) -> None:
+def draw_progress(layout: bpy.types.UILayout, context: bpy.types.Context, job: session.Job) -> None:
     layout.label(text=job.shot, translate=False, icon="VIEW_CAMERA")
     row = layout.row(align=True)
     text = words.progress(job)
     row.progress(factor=job.progress, text=text, translate=False)
     row.operator("shotlock.cancel", text="", icon="CANCEL")
+    if job.note:
+        words.sentence(layout, context, sentences.told(job.note), icon="MEMORY")
     number = pictures.icon(job.preview)
     if number:
         layout.template_icon(icon_value=number, scale=PICTURE)
@@ -133,10 +139,14 @@ def draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
 
 
 def draw_place(layout: bpy.types.UILayout, context: bpy.types.Context, job: session.Job) -> None:
-    """Where the take's strip is, and the way there for who sees no sequencer. A strip that was removed is not told."""
+    """Where the take's strip is, and the way there for who sees no sequencer. One that was undone can be had again."""
     number = folders.take_number(job.folder)
     strip = takes.strip_of(context.scene, job.shot, number)
     if strip is None:
+        if job.placed and not takes.is_shown(context.scene, job.shot, number):
+            text = iface_("Place Take {} Again").format(number)
+            button = layout.operator("shotlock.place_take", text=text, translate=False, icon="SEQUENCE")
+            button.directory = str(job.folder)
         return
     first, after = compat.strip_range(strip)
     text = iface_("Take {} is in the sequencer: channel {}, frames {} to {}")
@@ -166,9 +176,17 @@ def draw_report(layout: bpy.types.UILayout, context: bpy.types.Context, report: 
 def draw_waiting(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """Takes that are finished, but whose scene is not there."""
     for job in session.waiting():
-        text = iface_("A take of {} is finished; its scene {} is not open").format(job.shot, job.origin.scene)
-        words.sentence(layout, context, text, icon="INFO")
+        words.sentence(layout, context, where_from(job.shot, job.origin), icon="INFO")
         layout.operator("shotlock.place_take", text="Place It Here").directory = str(job.folder)
+
+
+def where_from(shot: str, origin: session.Origin) -> str:
+    """What a finished take waits for."""
+    if session.is_open(origin):
+        return iface_("A take of {} is finished; its scene {} is not in this file").format(shot, origin.scene)
+    if origin.file:
+        return iface_("A take of {} is finished; it is placed when {} is opened").format(shot, Path(origin.file).name)
+    return iface_("A take of {} is finished; its file was closed without being saved").format(shot)
 
 
 def draw_notes(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -230,10 +248,9 @@ class SettingsPanel(compat.PanelPart):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, properties.shot_of(context.scene)
+        layout = self.layout
         layout.use_property_split, layout.use_property_decorate = True, False
-        for name in ("negative_prompt", "seed", "steps", "guidance", "control_strength", "model"):
-            layout.prop(settings, name)
+        model.draw(layout, context)
 
 
 class ObjectPanel(compat.PanelPart):

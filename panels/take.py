@@ -31,6 +31,8 @@ class SHOTLOCK_PT_take(bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("shotlock.redo", icon="LOOP_BACK")
         row.operator("shotlock.reveal", text="", icon="FILE_FOLDER")
+        row = layout.row(align=True)
+        row.operator_menu_enum("shotlock.keep_frame", "place", text="Keep Frame", icon="PINNED")
 
 
 class SHOTLOCK_PT_take_settings(bpy.types.Panel):
@@ -50,9 +52,17 @@ def draw_settings(layout: bpy.types.UILayout, made: properties.ShotlockStrip) ->
     column = layout.column(align=True)
     column.use_property_split, column.use_property_decorate = True, False
     column.enabled = False
+    unsaid = [] if made.negative_prompt else ["negative_prompt"]
+    unsaid += ["steps", "guidance"] if made.use_recipe else []
     for name in properties.SETTINGS:
-        if name != "negative_prompt" or made.negative_prompt:
+        if name not in unsaid:
             column.prop(made, name)
+
+
+def draw_add(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+    """Takes of other files, and those whose strips were removed, come back as strips are added in Blender."""
+    self.layout.operator_context = "INVOKE_DEFAULT"
+    self.layout.operator("shotlock.place_take", text="Shotlock Take...", icon="RENDER_ANIMATION")
 
 
 CLASSES = (SHOTLOCK_PT_take, SHOTLOCK_PT_take_settings)
@@ -61,8 +71,10 @@ CLASSES = (SHOTLOCK_PT_take, SHOTLOCK_PT_take_settings)
 def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
+    bpy.types.SEQUENCER_MT_add.append(draw_add)  # type: ignore[arg-type]  # called with the menu too
 
 
 def unregister() -> None:
+    bpy.types.SEQUENCER_MT_add.remove(draw_add)  # type: ignore[arg-type]
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -25,7 +25,8 @@ import bpy
 
 from .demo import load_addon
 
-PASSES = ("z", "normal", "vector", "object_index", "diffuse_color", "glossy_color", "transmission_color", "emit")
+PASSES = ("z", "normal", "vector", "object_index", "diffuse_color", "glossy_color", "transmission_color", "emit",
+          "ambient_occlusion")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def named(tests: str) -> list[tuple[str, str]]:
     return pairs
 
 
+@functools.cache
 def functions() -> dict[tuple[str, str], str]:
     """(file, name) of every test → its docstring."""
     found = {}

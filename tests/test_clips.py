@@ -3,9 +3,9 @@
 Everything here runs in the background Blender that the engine finds (SHOTLOCK_BLENDERS, or setup's wheels)."""
 
 import dataclasses
+import functools
 import importlib.util
 import math
-import os
 import shutil
 import signal
 import subprocess
@@ -179,7 +179,8 @@ def test_a_clip_that_is_cut_off_leaves_nothing(files, program, tmp_path, name):
     out = tmp_path / "out"
     line = [sys.executable, "-m", "engine", "train", "clips", str(files("tiny")), "--out", str(out), "--count", "1",
             "--samples", "4000", "--no-denoise", "--size", "256x144", "--blender", str(program)]  # fmt: skip
-    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=dict(os.environ))
+    heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a script's background jobs do not
+    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=heeds)
     part = out / ".tiny-0001.part" / "state"
     while not part.is_dir() and process.poll() is None:
         time.sleep(0.05)
@@ -370,6 +371,7 @@ def test_a_mirrored_clip_has_a_mirrored_world(clips, monkeypatch):
     """Whatever of the light is a picture of all directions turns with the pictures."""
     world = torch.arange(12.0).view(1, 3, 1, 4)
     monkeypatch.setattr(blender_clips, "own_light", lambda shot, look: {"world": world})
+    monkeypatch.setattr(blender_clips, "bounce", lambda *facts: None)  # of no direction, and of more than the world
     seen = set()
     for seed in range(6):
         for item, filmed in blender_clips.BlenderClips([clips], 1.0).pack(data.Data(seed)):
@@ -395,7 +397,7 @@ def test_the_picture_teaches(clips):
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(30):
-        found = lite.filmed_losses(model, stream, [(stream.item(filmed.clip), filmed)])
+        found = lite.filmed_losses(model, stream, lite.Recipe(), [(stream.item(filmed.clip), filmed)])
         optimiser.zero_grad()
         torch.stack(list(found.values())).sum().backward()
         optimiser.step()

@@ -21,6 +21,7 @@ from engine.measure import (  # noqa: E402
     features,
     geometry,
     measure,
+    verdict,
 )
 from engine.measure import clip as clips  # noqa: E402
 
@@ -245,6 +246,28 @@ def test_a_cameras_standard_error_is_what_it_scatters_by() -> None:
     deviation = [np.sqrt(np.mean(np.square(errors))) for errors in (turned, moved)]
     predicted = [np.mean([noise.rotation for noise in told]), np.mean([noise.position for noise in told])]
     assert predicted == pytest.approx(deviation, rel=0.15)
+
+
+def test_few_points_that_pull_the_camera_to_themselves_are_told_as_noise() -> None:
+    """A wall of true corners, and four farther away that slipped by up to a pixel and alone tell turn from shift: how
+    far the camera is turned, in standard errors, theirs left out in turn and as the mean scatter has it."""
+    K = np.array([[620.0, 0, 224], [0, 620, 126], [0, 0, 1]])
+    c2w = scene.crane(3)[1]
+    told, plain = [], []
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        wall = random.uniform([-3, -2, 10.9], [3, 2, 11.1], (60, 3))
+        far = random.uniform([-3, -2, 13], [3, 2, 16], (4, 3))
+        points = c2w[:3, 3] + np.concatenate([wall, far]) @ c2w[:3, :3].T
+        seen = geometry.project(points, K, c2w)[0] + random.normal(0, 0.15, (64, 2))
+        seen[60:, 0] -= random.uniform(0, 1, 4)
+        camera, used = features.solve(points, seen, K, 1.5)
+        turned = geometry.rotation_between(c2w[:3, :3], camera[:3, :3])
+        told.append(turned / features.uncertainty(points[used], seen[used], K, camera).rotation)
+        residual, J = features.linearised(points[used], seen[used], K, camera)
+        even = np.linalg.pinv(np.einsum("nia,nib->ab", J, J)) * (residual**2).sum() / (2 * len(used) - 6)
+        plain.append(turned / np.degrees(features.standard_errors(even)[0]))
+    assert max(told) < 4 and max(plain) > verdict.NOISE
 
 
 def test_a_resting_camera_is_found_by_few_corners() -> None:

@@ -192,8 +192,9 @@ def team_run(folder, processes, steps=99):
     script, out = folder.parent / "team.py", folder.parent / f"{folder.name}.json"
     script.write_text(TEAM)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    alike = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
-        [*launch, str(script), str(folder), str(steps), str(out)], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [*launch, str(script), str(folder), str(steps), str(out)], env=os.environ | alike,
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-3000:]

@@ -7,17 +7,28 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("operators", "panels", "engine")
+Mypy = Callable[..., subprocess.CompletedProcess[str]]
 
-def mypy(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """In a folder where the add-on is the package `shotlock`, whatever the clone is called."""
-    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=dict(os.environ))
+
+@pytest.fixture(scope="module")
+def mypy(tmp_path_factory: pytest.TempPathFactory) -> Mypy:
+    """`mypy(folder, *arguments)`; Blender's stubs, which are long, are read once for all tests."""
+    cache = tmp_path_factory.mktemp("mypy")
+
+    def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """In a folder where the add-on is the package `shotlock`, whatever the clone is called."""
+        options = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(cache)]
+        command = [sys.executable, "-m", "mypy", *options, *arguments]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=dict(os.environ))
+
+    return run
 
 
 @pytest.fixture
@@ -26,13 +37,13 @@ def package(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_types_agree(package: Path) -> None:
+def test_types_agree(package: Path, mypy: Mypy) -> None:
     rooms = [argument for room in ROOMS for argument in ("-p", f"shotlock.{room}")]
     done = mypy(package, *rooms)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_wrong_type_is_found(tmp_path: Path) -> None:
+def test_a_wrong_type_is_found(tmp_path: Path, mypy: Mypy) -> None:
     wrong = "import bpy\nframe: str = bpy.context.scene.frame_current\nbpy.data.sceness\n"
     (tmp_path / "wrong.py").write_text(wrong)
     found = [line for line in mypy(tmp_path, "wrong.py").stdout.splitlines() if ": error: " in line]

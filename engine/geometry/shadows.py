@@ -48,7 +48,8 @@ def reaches(grid: Tensor, uv: Tensor, height: Tensor, soft: tuple[int, ...], slo
         return 1 - part[some, axis] if d == first else part[some, axis] if d == last else 1.0
 
     cells = [(dx, dy) for dx in (first, last) for dy in (first, last)] + [(d, d) for d in range(first + 1, last)]
-    count = sum(passed(*cell).int() for cell in cells)  # one in every row, column and diagonal of the window
+    nothing = torch.zeros((), dtype=torch.int32, device=grid.device)
+    count = sum((passed(*cell).int() for cell in cells), nothing)  # one in every row, column and diagonal of the window
     lit = (count == len(cells)).float()
     some = torch.where((count > 0) & (count < len(cells)))[0]
     total = torch.zeros(len(some), device=grid.device)

@@ -218,18 +218,38 @@ def uncertainty(points: np.ndarray, uv: np.ndarray, K: np.ndarray, c2w: np.ndarr
     """Standard errors of the camera c2w that was solved from world points (N,3) at uv (N,2).
 
     Least squares: covariance = s^2 (J^T J)^-1, s^2 the residuals' sum of squares over 2N - 6 (Hartley and Zisserman,
-    result 5.9), J by small turns w and shifts v of the camera's own space: dP = w x P + v. |v| is also how far the
-    camera's centre goes."""
+    result 5.9); or the jackknife's, where that is larger: a few points that nothing else holds in check pull the camera
+    to themselves, and their scatter about it then tells less than nothing."""
+    residual, J = linearised(points, uv, K, c2w)
+    inverse = np.linalg.pinv(np.einsum("nia,nib->ab", J, J))
+    spread = inverse * (residual ** 2).sum() / max(1, 2 * len(points) - 6)
+    turn, shift = np.maximum(standard_errors(spread), standard_errors(jackknife(residual, J, inverse)))
+    return Noise(math.degrees(turn), float(shift))
+
+
+def linearised(points: np.ndarray, uv: np.ndarray, K: np.ndarray, c2w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals (N,2) and their J (N,2,6), by small turns w and shifts v of the camera's own space: dP = w x P + v. |v|
+    is also how far the camera's centre goes."""
     P = (points - c2w[:3, 3]) @ c2w[:3, :3]
     x, y, z = P.T
-    residual = np.stack([x / z, y / z], 1) * [K[0, 0], K[1, 1]] + K[:2, 2] - uv
     turned = np.zeros((len(P), 3, 6))
     turned[:, [0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1]] = np.stack([z, -y, -z, x, y, -x], 1)
     turned[:, :, 3:] = np.eye(3)
-    J = np.concatenate([K[i, i] / z[:, None] * (turned[:, i] - (P[:, i] / z)[:, None] * turned[:, 2]) for i in (0, 1)])
-    covariance = np.linalg.pinv(J.T @ J) * (residual ** 2).sum() / max(1, 2 * len(P) - 6)
-    turn, shift = (float(np.sqrt(np.trace(covariance[part, part]))) for part in (slice(0, 3), slice(3, 6)))
-    return Noise(math.degrees(turn), shift)
+    J = np.stack([K[i, i] / z[:, None] * (turned[:, i] - (P[:, i] / z)[:, None] * turned[:, 2]) for i in (0, 1)], 1)
+    return np.stack([x / z, y / z], 1) * [K[0, 0], K[1, 1]] + K[:2, 2] - uv, J
+
+
+def jackknife(residual: np.ndarray, J: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """Covariance (6,6) by what becomes of the camera when each point in turn is left out: A (sum g g^T) A with
+    A = (J^T J)^-1, g = J_p^T (I - J_p A J_p^T)^-1 r_p (MacKinnon and White 1985, HC3, by points)."""
+    left = np.eye(2) - np.einsum("nia,ab,njb->nij", J, inverse, J)
+    pulls = np.einsum("nia,ni->na", J, np.einsum("nij,nj->ni", np.linalg.pinv(left), residual))
+    return inverse @ (pulls.T @ pulls) @ inverse
+
+
+def standard_errors(covariance: np.ndarray) -> np.ndarray:
+    """Of the turn, radians, and of the place, scene units."""
+    return np.sqrt([np.trace(covariance[part, part]) for part in (slice(0, 3), slice(3, 6))])
 
 
 def epipolar(clip: Clip, stretch: Stretch, frame: int) -> float | None:

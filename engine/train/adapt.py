@@ -73,7 +73,7 @@ def small_picture(path: Path) -> Tensor:
         raise BadJob(f"{path} is no picture that can be read: expected 8 or 16 bits a channel; take it out")
     array = np.atleast_3d(array)
     array = array[..., 2::-1] if array.shape[2] >= 3 else array[..., :1].repeat(3, 2)
-    full = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1.0
+    full = float(2 ** (8 * array.dtype.itemsize) - 1) if array.dtype.kind == "u" else 1.0
     size = (WIDE, max(1, round(WIDE * array.shape[0] / array.shape[1])))
     grown = cv2.resize(array.astype(np.float32) / full, size, interpolation=cv2.INTER_AREA)
     return torch.from_numpy(grown).permute(2, 0, 1).clamp(0, 1) * 2 - 1

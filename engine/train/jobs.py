@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +52,9 @@ def motion(p: scenes.Passes, index: Tensor, matrix: Tensor) -> Tensor:
     return out
 
 
-def write(folder: Path, case: Case, **fields: object) -> Path:
-    """Writes the job folder and, under `truth/`, the picture that the brief's own light makes of the scene."""
+def write(folder: Path, case: Case, order: Sequence[int] = (), **fields: object) -> Path:
+    """Writes the job folder and, under `truth/`, the picture that the brief's own light makes of the scene. `order`:
+    its frames are those of the case's camera, as often and in whatever order; then there are no motion and no truth."""
     frames, height, width = case.size
     make = held_out.FAMILIES.get(case.family)
     scene = scenes.build(case.brief, frames, np.random.default_rng(case.seed), make)
@@ -62,14 +64,17 @@ def write(folder: Path, case: Case, **fields: object) -> Path:
     ao, open_ = scenes.ambient(scene, p, np.random.default_rng(case.seed))
     arrays = {
         "depth": p.depth, "normal": p.normal, "base": (base * 255).round(), "gloss": (p.gloss * 255).round(),
-        "ao": (ao * 255).round(), "open": (open_ * 255).round(), "emission": p.emission, "index": p.index, "motion": motion(p, index, matrix),
+        "ao": (ao * 255).round(), "open": (open_ * 255).round(), "emission": p.emission, "index": p.index,
     }  # fmt: skip
+    at = list(order) or list(range(frames))
+    if not order:
+        arrays["motion"] = motion(p, index, matrix)
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in arrays.items():
-        job.write_array(folder / "passes" / f"{name}.npy", array.numpy().astype(job.PASSES[name].dtype))
-    job.write_camera(folder, p.c2w.numpy(), p.K.numpy(), np.arange(1, frames + 1))
+        job.write_array(folder / "passes" / f"{name}.npy", array.numpy().astype(job.PASSES[name].dtype)[at])
+    job.write_camera(folder, p.c2w.numpy()[at], p.K.numpy()[at], np.arange(1, len(at) + 1))
     seen = index.numpy().astype(np.int32)
-    job.write_objects(folder, seen, matrix.numpy())
+    job.write_objects(folder, seen, matrix.numpy()[:, at])
     rng = np.random.default_rng(case.seed)
     words = captions.caption(case.brief, rng)
     values: dict = {
@@ -78,7 +83,8 @@ def write(folder: Path, case: Case, **fields: object) -> Path:
         "objects": tuple({"index": int(i), "name": f"Shape {i}"} for i in seen), "scene": _facts(case, scene),
     }  # fmt: skip
     job.write(job.Job(folder=folder, **{**values, **fields}))
-    write_frames(folder / "truth", truth(case, scene, p, ao, open_))
+    if not order:
+        write_frames(folder / "truth", truth(case, scene, p, ao, open_))
     return folder
 
 

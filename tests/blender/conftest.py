@@ -19,6 +19,18 @@ os.environ["XDG_DATA_HOME"] = os.path.join(SANDBOX, "data")
 bpy = pytest.importorskip("bpy", reason="these tests run inside a bpy wheel")
 
 
+def pytest_configure(config) -> None:
+    config.addinivalue_line("markers", "wheel: starts another Blender with the Python of the bpy wheel")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """A Blender that is a program runs the same tests (tests/gui/test_full.py) but for those."""
+    if bpy.app.binary_path:
+        for item in items:
+            if item.get_closest_marker("wheel"):
+                item.add_marker(pytest.mark.skip(reason="starts another Blender with the Python of the bpy wheel"))
+
+
 def load_package(root: Path = ROOT, name: str = "shotlock"):
     """The add-on as a package of that name, from a folder of any name, as Blender loads a plain add-on."""
     if name in sys.modules:

@@ -553,6 +553,33 @@ def test_the_sun_of_a_picture_is_told_where_no_lamp_is(still, tools, tmp_path):
     assert np.allclose(made.suns["axes"][0][2], toward, atol=0.02)
 
 
+def test_an_even_world_costs_few_pixels_and_keeps_its_light(still, tools, tmp_path):
+    world = bpy.data.worlds.new("Even")
+    still.world = world
+    if bpy.app.version < (5, 0):
+        world.use_nodes = True
+    background = next(n for n in world.node_tree.nodes if n.type == "BACKGROUND")
+    background.inputs["Color"].default_value, background.inputs["Strength"].default_value = (0.2, 0.4, 0.8, 1), 1.5
+    made = tools.film(tmp_path, still)
+    assert made.world.shape == (64, 128, 3)
+    assert np.abs(made.world / np.array([0.3, 0.6, 1.2]) - 1).max() < 1e-3
+
+
+def test_pictures_are_as_fine_as_the_shot_can_see_them(still):
+    """A world with a texture may hold a sun, and is never coarse; a map of the sun is finer than the frames."""
+    import importlib
+
+    around = importlib.import_module("shotlock.operators.surroundings")
+    sunlight = importlib.import_module("shotlock.operators.sunlight")
+    world = bpy.data.worlds.new("Sky")
+    if bpy.app.version < (5, 0):
+        world.use_nodes = True
+    assert around.width(world, 600) == 128
+    world.node_tree.nodes.new("ShaderNodeTexSky")
+    assert [around.width(world, focal) for focal in (20, 190, 600)] == [1024, 1280, 2048]
+    assert [sunlight.side(size) for size in ((96, 64), (240, 128), (448, 256), (832, 480))] == [256, 532, 1024, 1024]
+
+
 def test_a_scene_without_a_world_has_none(still, tools, tmp_path):
     still.world = None
     made = tools.film(tmp_path, still)

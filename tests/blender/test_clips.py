@@ -175,6 +175,7 @@ def tools():
     return module
 
 
+@pytest.mark.wheel
 def test_a_clips_passes_are_a_captures(tiny, tmp_path):
     """The scene is lit and rendered first, in the same Blender: nothing of that is left in what the passes hold."""
     lamp = cube(tiny, "Lamp", (2, -2, 1), 0.5)

@@ -1,6 +1,7 @@
 """The engine's environment: where it is looked for, what keeps it from being made, and making one for real (with an
 empty list instead of torch, so that nothing is downloaded)."""
 
+import importlib.util
 import json
 import sys
 import time
@@ -86,6 +87,9 @@ def test_space_is_checked_before_a_byte_is_fetched(install, monkeypatch):
     assert install.why_not() == ""
 
 
+with_venv = pytest.mark.skipif(not importlib.util.find_spec("ensurepip"), reason="this Python makes no environments")
+
+
 def online(install):
     """bpy as it is, but for the online access, which only a start option can change."""
     from types import SimpleNamespace
@@ -93,6 +97,7 @@ def online(install):
     return SimpleNamespace(app=SimpleNamespace(online_access=True), path=bpy.path, utils=bpy.utils, ops=bpy.ops)
 
 
+@with_venv
 def test_an_environment_is_made_beside_the_old_one_and_takes_its_place(install, tmp_path, monkeypatch):
     empty = tmp_path / "requirements.txt"
     empty.write_text("# nothing\n")
@@ -109,6 +114,7 @@ def test_an_environment_is_made_beside_the_old_one_and_takes_its_place(install, 
     assert [p.name for p in old.parent.iterdir()] == ["engine"]
 
 
+@with_venv
 def test_a_failure_keeps_the_old_one_and_says_what_to_do(install, tmp_path, monkeypatch):
     wanted = tmp_path / "requirements.txt"
     wanted.write_text("./no-such-package-here\n")
@@ -122,6 +128,7 @@ def test_a_failure_keeps_the_old_one_and_says_what_to_do(install, tmp_path, monk
     assert "no-such-package-here" in json.loads(install.failure_report())["said"][0]
 
 
+@with_venv
 def test_an_environment_that_cannot_take_its_place_is_a_failure_not_an_exception(install, tmp_path, monkeypatch):
     empty = tmp_path / "requirements.txt"
     empty.write_text("# nothing\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.wheel
 HERE = Path(__file__).resolve().parent
 SCRIPT = """
 import sys

@@ -92,6 +92,9 @@ print("FOUND", json.dumps(found))
 """
 
 
+pytestmark = pytest.mark.wheel
+
+
 def cli() -> Path:
     return next(Path(bpy.utils.resource_path("LOCAL")).rglob("blender_ext.py"))
 

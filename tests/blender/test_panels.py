@@ -205,11 +205,28 @@ def test_the_way_to_the_sequencer_is_a_button_where_there_is_one_to_show(saved, 
     assert "[Show in Sequencer]" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
 
 
-def test_a_take_without_its_scene_is_offered(saved, shot, session):
+@pytest.mark.parametrize(("origin", "expected"), [
+    (("/other.blend", "Scene", 1, -1), "it is placed when other.blend is opened"),   # named as the open file's scene
+    (("", "Scene", 1, -1), "its file was closed without being saved"),
+    (("", "Elsewhere", 0, None), "its scene Elsewhere is not in this file"),
+])
+def test_a_take_without_its_scene_is_offered(saved, shot, session, origin, expected):
     job = job_of(session, saved, state="done")
-    job.origin = session.Origin("/other.blend", "Elsewhere", 1, -1)
+    *rest, opened = origin
+    job.origin = session.Origin(*rest, session._opened if opened is None else opened)
     said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=900)))
-    assert "its scene Elsewhere is not open" in said and "[Place It Here]" in said
+    assert expected in said and "[Place It Here]" in said
+
+
+def test_a_strip_that_was_undone_can_be_placed_again(saved, shot, session, tmp_path):
+    """Wherever else the take is shown, it is not offered."""
+    strip = in_a_sequencer(session, saved, tmp_path)
+    where = context(saved, width=900)
+    assert "Again" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    strip.shotlock.take = 2
+    assert "[Place Take 3 Again]" in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    session.jobs[-1].state = "failed"
+    assert "Again" not in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
 
 
 def strip_of_a_take(scene, tmp_path):
@@ -376,6 +393,106 @@ def test_settings_and_preferences_draw(saved, shot):
     values = SimpleNamespace(layout=layout, bl_rna=properties.ShotlockPreferences.bl_rna)
     properties.ShotlockPreferences.draw(values, context(saved))
     assert "[Install Engine]" in text(layout.said)
+
+
+def listed(monkeypatch, tmp_path, **controls):
+    """A registry of models that take these inputs; their files are not looked at."""
+    import json
+
+    from shotlock.operators import memory
+
+    file = tmp_path / "file.safetensors"
+    file.write_bytes(b"")
+    files = dict.fromkeys(("transformer", "text", "autoencoder"), str(file))
+    models = {name: {"title": name.title(), "files": files, "variant": "Wan2.1-VACE-1.3B", "facts": {"controls": takes}}
+              for name, takes in controls.items()}
+    loras = {"look": {"file": str(file), "title": "My Look"}}
+    (tmp_path / "models.json").write_text(json.dumps({"models": models, "loras": loras}))
+    monkeypatch.setenv("SHOTLOCK_MODELS", str(tmp_path / "models.json"))
+    memory.forget()
+
+
+def test_the_settings_have_the_controls_that_the_model_has(saved, shot, tmp_path, monkeypatch):
+    vace = ["control video", "known pixels", "first frame", "last frame", "reference images"]
+    listed(monkeypatch, tmp_path, vace=vace, talk=[], ride=["camera", "first frame"])
+    settings, where = saved.shotlock, context(saved, width=900)
+
+    def said(model):
+        settings.model = model
+        return text(drawn(shot.SHOTLOCK_PT_settings_view3d, where))
+
+    lite, whole, ride, talk = said("lite"), said("vace"), said("ride"), said("talk")
+    assert "Lite" in lite and "4 steps, guidance 1" in lite and "Known Frame" not in lite and "LoRA" not in lite
+    assert "Vace" in whole and "50 steps, guidance 5" in whole
+    assert "Can be told: depth, known pixels, first frame, last frame, reference pictures" in whole
+    assert all(part in whole for part in ("From", "Known Frame", "[Add Reference]", "Add LoRA"))
+    assert "Can be told: camera, first frame" in ride and "Known Frame" in ride and "[Add Reference]" not in ride
+    assert "its frames will not follow the shot" in talk and "From" not in talk and "Known Frame" not in talk
+    assert "gone (not on this machine)" in said("gone")
+
+
+def test_what_the_model_is_told_stands_in_the_settings(saved, shot, tmp_path, monkeypatch):
+    listed(monkeypatch, tmp_path, vace=["control video", "known pixels", "reference images"])
+    settings = saved.shotlock
+    settings.model = "vace"
+    for place, path in (("FIRST", "//shots/Cam A/take_003/frames/000001.png"), ("FRAME", "/art/barn.png")):
+        entry = settings.known.add()
+        entry.place, entry.frame, entry.picture = place, 7, path
+    settings.references.add().picture = "//dog.png"
+    settings.loras.add().name, settings.loras.add().name = "look", "lost"
+    said = text(drawn(shot.SHOTLOCK_PT_settings_view3d, context(saved, width=900)))
+    assert "First Frame: take_003/000001.png" in said and "Frame 7: barn.png" in said and "dog.png" in said
+    assert "My Look" in said and "lost (not on this machine)" in said
+    bpy.ops.shotlock.leave_out(kind="known", number=0)
+    bpy.ops.shotlock.add_lora(lora="look")
+    assert [entry.frame for entry in settings.known] == [7] and [lora.name for lora in settings.loras][-1] == "look"
+
+
+def test_the_menus_name_what_is_there(saved, shotlock, tmp_path, monkeypatch):
+    from shotlock.panels import model
+
+    listed(monkeypatch, tmp_path, vace=[])
+    assert drawn(model.SHOTLOCK_MT_models, context(saved)) == ["[Lite]", "[Vace]", "[Get Models...]"]
+    assert drawn(model.SHOTLOCK_MT_loras, context(saved)) == ["[My Look]"]
+
+
+def test_the_need_is_one_line_and_a_refusal_greys_generate(saved, shot, tmp_path, monkeypatch):
+    from shotlock.operators import forecast, plan
+
+    monkeypatch.setenv("SHOTLOCK_ENGINE_PYTHON", __file__)
+    listed(monkeypatch, tmp_path, vace=["control video"])
+    saved.shotlock.model, saved.shotlock.prompt = "vace", "rain"
+    where, question = context(saved, width=2000), forecast.question(plan.plan(saved))
+    assert "Asking the engine what this needs" in text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    words = "Needs 8.2 GB of 11.0 GB that are free on this computer's memory: everything stays loaded"
+    forecast._keep(question, forecast.Told(words))
+    assert words in drawn(shot.SHOTLOCK_PT_shot_view3d, where)
+    problem = "vace has no input for known frames: choose a VACE model, or leave them out"
+    forecast._keep(question, forecast.Told(problem=problem))
+    said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+    assert "Vace has no input for known frames" in said and not bpy.ops.shotlock.generate.poll()
+    forecast.forget()
+
+
+def test_the_preferences_list_models_with_size_licence_and_abilities(saved, shotlock, tmp_path, monkeypatch):
+    from shotlock.operators import manager, properties
+
+    listed(monkeypatch, tmp_path, vace=["camera"])
+    part = tmp_path / "models" / "diffusion_models" / "wan2.1_t2v_1.3B_fp16.safetensors.part"
+    part.parent.mkdir(parents=True)
+    with part.open("wb") as stream:
+        stream.truncate(2_000_000_000)                         # sparse: nothing is written
+    monkeypatch.setattr(manager, "_work", SimpleNamespace(
+        state="running", news={"phase": "fetch", "file": "a.safetensors"}, progress=0.5, eta=40.0))
+    layout = Layout()
+    values = SimpleNamespace(layout=layout, bl_rna=properties.ShotlockPreferences.bl_rna)
+    properties.ShotlockPreferences.draw(values, context(saved, width=2000))
+    said = text(layout.said)
+    assert "Wan 2.1 VACE 1.3B 11.3 GB · Apache-2.0 [Fetch]" in said
+    assert "Fetching a.safetensors · 50 % · 40 s left" in said
+    assert "Can be told: depth, known pixels, first and last frame, reference pictures" in said
+    assert "20 % of 9.8 GB · Apache-2.0 [Fetch Rest]" in said
+    assert "Vace 0.0 MB [SHOTLOCK_OT_remove_model] Can be told: camera" in said     # a bare icon
 
 
 @pytest.mark.parametrize("works", [True, False])

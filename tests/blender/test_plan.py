@@ -330,11 +330,22 @@ def test_an_empty_prompt_is_refused(shot, plan, rooms, prompt):
 def test_an_unknown_model_is_refused(shot, plan, rooms):
     settings = SimpleNamespace(prompt="clay", negative_prompt="", seed=3, camera=None, frame_start=0, frame_end=0,
                                width=0, steps=4, guidance=1, control_strength=1, model="sora")
-    assert 'The model "sora" is not known here' in refused(plan, shot, rooms, settings=settings)
+    assert 'The model "sora" is not on this machine' in refused(plan, shot, rooms, settings=settings)
 
 
-def test_the_models_are_those_of_the_menu(shot, rooms):
-    assert shot.shotlock.bl_rna.properties["model"].enum_items.keys() == list(rooms.job.MODELS)
+def test_steps_and_guidance_are_the_models_own_until_one_is_set(shot, plan):
+    settings = shot.shotlock
+    made = plan(shot)
+    assert (made.steps, made.guidance) == (None, None) and settings.use_recipe
+    settings.guidance = 2.5
+    made = plan(shot)
+    assert (made.steps, made.guidance) == (4, 2.5) and not settings.use_recipe
+    settings.use_recipe = True
+    assert plan(shot).steps is None
+    settings.steps = 9
+    assert (plan(shot).steps, plan(shot).guidance) == (9, 2.5)
+    settings.model = "lite"                                     # whoever chooses a model gets its own
+    assert plan(shot).steps is None
 
 
 def test_the_view_layer_is_the_named_or_the_first_enabled(shot, plan, rooms):

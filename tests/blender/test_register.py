@@ -28,6 +28,7 @@ def census():
     from shotlock.operators import compat
 
     status = getattr(bpy.types.STATUSBAR_HT_header.draw, "_draw_funcs", [])
+    menu = getattr(bpy.types.SEQUENCER_MT_add.draw, "_draw_funcs", [])
     return {
         "classes": sorted(name for name in dir(bpy.types) if "shotlock" in name.lower()),
         "registered": sorted(cls.__name__ for cls in own_classes() if cls.is_registered),
@@ -37,6 +38,7 @@ def census():
         "strip": hasattr(compat.strip_type(), "shotlock"),
         "object": hasattr(bpy.types.Object, "shotlock"),
         "status bar": len([draw for draw in status if "shotlock" in draw.__module__]),
+        "add menu": len([draw for draw in menu if "shotlock" in draw.__module__]),
     }
 
 
@@ -53,13 +55,14 @@ def test_registering_twice_leaves_no_trace(unregistered):
     for _ in range(2):
         unregistered.register()
         during = census()
-        assert during["scene"] and during["strip"] and during["object"] and during["status bar"] == 1
+        assert during["scene"] and during["strip"] and during["object"]
+        assert during["status bar"] == during["add menu"] == 1
         assert during["handlers"]["load_post"] == before["handlers"]["load_post"] + 1
         assert len(during["registered"]) > 15
         unregistered.unregister()
         assert census() == before
     assert before["registered"] == [] and not before["scene"] and not before["strip"]
-    assert before["status bar"] == 0
+    assert before["status bar"] == before["add menu"] == 0
     from shotlock.operators import session
 
     assert not bpy.app.timers.is_registered(session._timer)

@@ -15,6 +15,14 @@ SPEAKERS = {    # file → the functions, or names of constants, whose sentences
     "engine/measure/report.py": ("why_untracked",),
     "engine/generate.py": ("warnings",),
     "engine/take.py": ("camera_report",),
+    "engine/generate_wan.py": ("found_loras", "refuse", "refuse_known", "step_down", "take_rung", "warnings"),
+    "engine/need.py": ("RUNGS",),
+    "engine/forecast.py": ("rung",),
+    "engine/registry.py": ("entry",),
+    "engine/weights/networks.py": ("open_model", "refuse_strangers", "merge"),
+    "engine/weights/machine.py": ("name",),
+    "engine/weights/fetch.py": ("fetch", "ask", "refuse_other", "receive", "keep", "full", "finished"),
+    "engine/weights/manager.py": ("nothing", "existing", "refuse_wrong", "removed", "IN_WORDS"),
     "engine/state.py": ("_begin",),
     "engine/worker.py": ("explain", "ENDED"),
     "engine/job.py": ("disk_full", "_lock"),
@@ -37,6 +45,7 @@ def said(tree: ast.AST) -> list[str]:
     documents = {id(node.body[0].value) for node in ast.walk(tree)
                  if isinstance(node, ast.FunctionDef) and isinstance(node.body[0], ast.Expr)}
     asks = [node for node in ast.walk(tree) if getattr(getattr(node, "func", None), "attr", "") == "startswith"]
+    asks += [node for node in ast.walk(tree) if isinstance(node, ast.Compare | ast.Set)]     # names that are looked up
     documents |= {id(part) for node in asks for part in ast.walk(node)}
     parts = {id(value) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for value in node.values}
     found = []
@@ -51,7 +60,8 @@ def said(tree: ast.AST) -> list[str]:
 def speeches(file: str, names: tuple[str, ...]) -> list[str]:
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     parts = [node for node in ast.walk(tree) if getattr(node, "name", "") in names
-             or (isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in names)]
+             or (isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in names)
+             or (isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") in names)]
     assert len(parts) >= len(names), (file, names)
     return [text for part in parts for text in said(part)]
 

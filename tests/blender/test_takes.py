@@ -256,9 +256,9 @@ def job_with(folder: Path, **values) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_a_take_of_a_model_that_this_version_lacks_is_placed(saved):
+def test_a_take_of_a_model_that_is_gone_is_placed_and_remembers_its_name(saved):
     folder = make(model="later")
-    assert placed(saved, folder).shotlock.model == "lite"
+    assert placed(saved, folder).shotlock.model == "later"
 
 
 @pytest.mark.parametrize("kind", BROKEN)
@@ -347,6 +347,17 @@ def test_an_unsaved_files_takes_outlive_the_add_on_and_move_home(tiny, tmp_path)
     assert takes().homeless() == []
     bpy.ops.wm.open_mainfile(filepath=str(old_save))           # saved before the move: the strip finds its take
     assert takes().job_folder(strips(bpy.context.scene)[0]) == tmp_path / "shots/Cam A/take_001"
+
+
+def test_a_take_that_moves_where_its_number_is_taken_is_called_after_the_new_one(tiny, tmp_path):
+    strip = placed(tiny, make())
+    strip.name = "My " + strip.name
+    (tmp_path / "shots" / "Cam A" / "take_001").mkdir(parents=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
+    assert bpy.ops.shotlock.move_takes() == {"FINISHED"}
+    strip = strips(bpy.context.scene)[0]
+    assert strip.shotlock.job == "//shots/Cam A/take_002"
+    assert (strip.shotlock.take, strip.name) == (2, "My Cam A take 2")
 
 
 def test_a_read_only_folder_is_refused_without_another_place(saved, tmp_path):

@@ -20,12 +20,14 @@ HANDLERS = [name for name in dir(handlers) if isinstance(getattr(handlers, name)
 def census() -> dict:
     """Everything in Blender that an add-on could leave behind, counted."""
     status = getattr(bpy.types.STATUSBAR_HT_header.draw, "_draw_funcs", [])
+    menu = getattr(bpy.types.SEQUENCER_MT_add.draw, "_draw_funcs", [])
     return {
         "classes": sorted(name for name in dir(bpy.types) if "shotlock" in name.lower()),
         "operators": sorted(dir(bpy.ops.shotlock)),
         "handlers": {name: len(getattr(handlers, name)) for name in HANDLERS},
         "properties": [hasattr(bpy.types.Scene, "shotlock"), hasattr(bpy.types.Strip, "shotlock")],
         "status bar": len([draw for draw in status if NAME in draw.__module__]),
+        "add menu": len([draw for draw in menu if NAME in draw.__module__]),
     }
 
 

@@ -21,9 +21,19 @@ REPOSITORY = HERE.parents[1]
 PROMPT = "golden hour, long shadows"
 FIRST, FRAMES = 1, 5                # as prepare.py makes the scene
 LIMIT = 420                         # seconds for one Blender; a hang has to end as a failure
+LONG = 3600                         # and for all tests of the wheels
 GAP = 1.0                           # seconds for which the window may stand still, but for writing the saved copy
 WORK = 0.25                         # seconds of processor time for one tick or one drawing of the panel
 COPY = "Saving a copy"
+PYTEST = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "py")
+MORE = "SHOTLOCK_FULL_TESTS"        # other tests of tests/blender than EXACT, with pytest's arguments
+EXACT = ("tests/blender/test_capture.py::test_motion_agrees_with_camera_and_depth",
+         "tests/blender/test_capture.py::test_motion_with_lens_shift_aspect_and_cut",
+         "tests/blender/test_capture.py::test_a_moving_object_moves_as_its_matrix_says",
+         "tests/blender/test_capture_session.py::test_the_file_stays_as_it_was",
+         "tests/blender/test_capture_session.py::test_scripts_are_found_wherever_they_are",
+         "tests/blender/test_capture_session.py::test_a_simulation_of_nodes_that_was_baked_to_the_disk_is_found",
+         "tests/blender/test_register.py", "tests/blender/test_panels.py")
 PICTURES = "SHOTLOCK_PICTURES"      # a folder that the pictures are copied to, for people
 
 
@@ -72,8 +82,8 @@ def environment(place, folder):
 @pytest.fixture(scope="module")
 def blender(place, environment):
     """Runs the full Blender without a window."""
-    def run(*arguments: str) -> subprocess.CompletedProcess:
-        done = place.run(place.blender, *arguments, env=environment, timeout=LIMIT)
+    def run(*arguments: str, limit: int = LIMIT) -> subprocess.CompletedProcess:
+        done = place.run(place.blender, *arguments, env=environment, timeout=limit)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done
     return run
@@ -111,13 +121,30 @@ def test_without_a_window(place, folder, blender, film):
     facts = json.loads((folder / "headless.json").read_text(encoding="utf-8"))
     off, on, off_again, on_again = facts["turns"]
     assert off == off_again and on == on_again
-    assert off["classes"] == off["operators"] == [] and off["properties"] == [False, False] and not off["status bar"]
-    assert on["properties"] == [True, True] and on["status bar"] == 1 and "generate" in on["operators"]
+    assert off["classes"] == off["operators"] == [] and off["properties"] == [False, False]
+    assert off["status bar"] == off["add menu"] == 0
+    assert on["properties"] == [True, True] and "generate" in on["operators"]
+    assert on["status bar"] == on["add menu"] == 1
     take = facts["take"]
     assert take["outcome"] == ["FINISHED"] and not take["torch"]
     assert take["scene"] == [FIRST, FIRST + FRAMES - 1]
     assert take["range"] == [FIRST, FIRST + FRAMES] and take["files"] == FRAMES
     assert len(list((place.root / take["job"].lstrip("/") / "frames").glob("*.png"))) == FRAMES
+
+
+def test_what_the_wheels_are_tested_for(place, folder, blender, film):
+    """The vectors of Cycles against K, c2w and depth above all; SHOTLOCK_FULL_TESTS=tests/blender runs everything."""
+    for name in PYTEST:
+        found = importlib.util.find_spec(name)
+        source = Path(found.origin).parent if found.submodule_search_locations else Path(found.origin)
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / "pytest" / source.name)
+    chosen = os.environ[MORE].split() if os.environ.get(MORE) else EXACT
+    repository = place.inside(folder / "repository")
+    chosen = [f"{repository}/{name}" if name.startswith("tests/") else name for name in chosen]
+    said = blender("--background", "--factory-startup", "--python-exit-code", "3", "--python",
+                   f"{repository}/tests/gui/suite.py", "--", place.inside(folder / "pytest"), "-q", "-p",
+                   "no:cacheprovider", "--import-mode=importlib", "--rootdir", repository, *chosen, limit=LONG)
+    assert " passed" in said.stdout, said.stdout
 
 
 # The window
@@ -162,6 +189,9 @@ class Hands:
         """Generate is the tallest button."""
         found = screen.bars(self.part(box), colours["button"])
         self.click(box, sorted(found, key=lambda bar: bar[0] - bar[1])[:1])
+
+    def confirm(self) -> None:
+        self.shown.key("Return")
 
     def away(self, box: list[int]) -> None:
         """A tooltip would cover what comes."""
@@ -209,8 +239,8 @@ def watch(hands: Hands, place, film: Path, environment: dict[str, str]) -> str:
     with log.open("w") as stream:
         window = place.start(
             place.blender, "--gpu-backend", "opengl", "-p", "0", "0", str(screen.WIDTH), str(screen.HEIGHT),
-            place.inside(film), "--python", place.inside(script), "--", place.inside(hands.folder), env=environment,
-            stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
+            "--enable-autoexec", place.inside(film), "--python", place.inside(script), "--", place.inside(hands.folder),
+            env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
     try:
         hands.serve(window)
     finally:
@@ -236,6 +266,16 @@ def test_generate_in_the_window(place, filmed):
     assert "SEQUENCE_EDITOR" in facts["shown"]
     assert_progress(facts, hands)
     assert_alive(facts)
+
+
+def test_asking_for_trust_leaves_the_file_as_it_was(filmed):
+    asked, _ = filmed
+    assert asked["probe"] == {"ran": True, "changed": [False, False], "scenes": [1, 1]}
+
+
+def test_the_first_save_offers_to_move_takes_and_the_panel_says_it_no_longer(filmed):
+    facts, _ = filmed
+    assert facts["first save"] == {"told": [False, True, False], "job": "//shots/Crane/take_001", "left": False}
 
 
 def assert_progress(facts: dict, hands: Hands) -> None:

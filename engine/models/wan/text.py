@@ -43,7 +43,7 @@ class Positions(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.buckets, config.heads)
+        self.embedding = nn.Embedding.from_pretrained(torch.randn(config.buckets, config.heads), freeze=False)
 
     def forward(self, count: int) -> Tensor:
         """-> (1, N, S, S) float32."""
@@ -101,7 +101,7 @@ class TextEncoder(nn.Module):
         self.config = config
         self.compute = torch.float32  # of the products; sums and norms are float32
         self.each: Callable[[Sequence[nn.Module]], Iterable[nn.Module]] = iter
-        self.token_embedding = nn.Embedding(config.vocabulary, config.width)
+        self.token_embedding = nn.Embedding.from_pretrained(torch.randn(config.vocabulary, config.width), freeze=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width)
 

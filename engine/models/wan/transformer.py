@@ -145,7 +145,7 @@ class Block(nn.Module):
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
         D = config.width
-        self.modulation = nn.Parameter(torch.randn(1, 6, D) / D**0.5)
+        self.modulation = nn.Parameter(torch.randn(1, 6, D).mul_(D**-0.5))  # in place: other ways bring torch._dynamo
         self.norm1, self.norm2 = (LayerNorm(D, eps=1e-6, elementwise_affine=False) for _ in range(2))
         self.self_attn = SelfAttention(D)
         self.norm3 = LayerNorm(D, eps=1e-6)
@@ -197,7 +197,7 @@ class Head(nn.Module):
         D = config.width
         self.norm = LayerNorm(D, eps=1e-6, elementwise_affine=False)
         self.head = Linear(D, config.out_channels * PATCH**2)
-        self.modulation = nn.Parameter(torch.randn(1, 2, D) / D**0.5)
+        self.modulation = nn.Parameter(torch.randn(1, 2, D).mul_(D**-0.5))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """x (B, L, D), time (B, G, D) -> patches (B, L, 4 C)."""
