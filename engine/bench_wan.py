@@ -360,7 +360,7 @@ def diffusers_transformer(bench: Bench) -> Callable[[], Any] | None:
     from diffusers import WanTransformer3DModel
 
     with torch.device(bench.device):
-        model = WanTransformer3DModel(
+        model: Any = WanTransformer3DModel(
             num_attention_heads=c.heads, attention_head_dim=HEAD, in_channels=c.in_channels, ffn_dim=c.hidden,
             out_channels=c.out_channels, text_dim=c.text_width, num_layers=c.layers,
         )  # fmt: skip
@@ -376,7 +376,8 @@ def diffusers_autoencoder(bench: Bench, latents: Tensor) -> Callable[[], Any] | 
     from diffusers import AutoencoderKLWan
 
     with torch.device(bench.device):
-        model = AutoencoderKLWan().eval().requires_grad_(False)
+        model: Any = AutoencoderKLWan()
+    model.eval().requires_grad_(False)
     return lambda: model.decode(latents, return_dict=False)
 
 
