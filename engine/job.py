@@ -45,6 +45,7 @@ MOST_CONTROL = 1.0
 MOST_SHIFT = 100.0
 MOST_PICTURES = 1000                 # known frames, reference pictures
 MOST_LORAS = 16
+BLOCKS, BLOCK = 64, 4096            # of a large file that are hashed
 MOST_STRENGTH = 4.0                 # of a LoRA, either way
 LEAST_NOISE = 0.02                  # to begin with: below, nothing would be sampled
 MOST_JSON = 64 * 2**20              # bytes of job.json: the facts of a very large scene stay far below
@@ -743,6 +744,17 @@ def digest(path: Path) -> str:
     """sha256 of a file, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of_blocks(path: Path) -> bytes:
+    """A hash of blocks spread over a large file, and of its size: one that was made again differs in them."""
+    found, size = hashlib.sha256(), path.stat().st_size
+    found.update(str(size).encode())
+    with path.open("rb") as stream:
+        for i in range(BLOCKS):
+            stream.seek(i * size // BLOCKS)
+            found.update(stream.read(BLOCK))
+    return found.digest()
 
 
 def _require(good: Any, message: str, mend: str = REPLACED) -> None:

@@ -21,7 +21,6 @@ from . import job
 
 PROGRESS = "progress.json"
 BEFORE = "progress-before.json"
-BLOCKS, BLOCK = 64, 4096  # of a pass that are hashed
 JOB_KEYS = (
     "prompt",
     "negative_prompt",
@@ -46,17 +45,6 @@ JOB_KEYS = (
 )
 
 
-def _spread(path: Path) -> bytes:
-    """A hash of blocks spread over a large file, and of its size: a pass that was made again differs in them."""
-    digest, size = hashlib.sha256(), path.stat().st_size
-    digest.update(str(size).encode())
-    with path.open("rb") as stream:
-        for i in range(BLOCKS):
-            stream.seek(i * size // BLOCKS)
-            digest.update(stream.read(BLOCK))
-    return digest.digest()
-
-
 def _fingerprint(j: job.Job, weights: str) -> str:
     """What the frames follow from: a change of any of it starts the job afresh."""
     values = {key: getattr(j, key) for key in JOB_KEYS}
@@ -67,7 +55,7 @@ def _fingerprint(j: job.Job, weights: str) -> str:
         if (j.folder / name).exists():
             digest.update((j.folder / name).read_bytes())
     for name in (*sorted(j.passes.values()), *(entry["picture"] for entry in j.known), *j.references):
-        digest.update(_spread(j.folder / name))
+        digest.update(job.digest_of_blocks(j.folder / name))
     return digest.hexdigest()
 
 

@@ -10,7 +10,8 @@ import torch
 from engine import bench_quality, generate
 from engine.job import BadJob
 from engine.shot import open_shot
-from engine.train import adapt, captions, clips
+from engine.train import adapt, captions, clips, jobs
+from engine.train.loop import Recipe
 from engine.weights import store
 
 
@@ -76,6 +77,31 @@ def test_a_second_word_leaves_the_first(adapted, tmp_path, monkeypatch):
     monkeypatch.setattr(adapt.fit, "__defaults__", (2, 0))
     adapt.adapt(tmp_path / "two", "verdigris", [folder / "frames"], [], 0, folder / "weights")
     assert set(store.config(tmp_path / "two", "lite")["words"]) == {"grimlow", "verdigris"}
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory):
+    """A clip with its picture, as Blender would have filmed it: warm evening light that no word tells."""
+    folder = tmp_path_factory.mktemp("filmed")
+    case = jobs.Case("evening", captions.Brief(time="sunset", place="village"), (1, 64, 96), 5)
+    jobs.write(folder / "clip", case, prompt="a village at noon")
+    return folder
+
+
+def test_a_clip_with_its_picture_teaches_that_picture(filmed, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapt.fit, "__defaults__", (60, 0))
+    losses = adapt.adapt(tmp_path / "weights", "grimlow", [], [filmed], 0, store.BUNDLED)
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_training_on_the_clips_goes_on_from_the_look_and_keeps_its_word(filmed, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapt.fit, "__defaults__", (2, 0))
+    monkeypatch.setattr(adapt, "Recipe", lambda **given: Recipe(**{**given, "most_steps": 1}))
+    adapt.adapt(tmp_path / "weights", "grimlow", [], [filmed], 1.0, store.BUNDLED)
+    trained, bundled = generate.load_model(tmp_path / "weights"), generate.load_model()
+    assert trained.own("grimlow")[0].abs().max() > 0
+    changed = [not torch.equal(a, b) for a, b in zip(trained.parameters(), bundled.parameters(), strict=True)]
+    assert any(changed)
 
 
 @pytest.mark.parametrize("word, has, says", [

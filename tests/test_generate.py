@@ -32,17 +32,6 @@ def hashes(folder):
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((folder / "frames").iterdir())}
 
 
-class StopAfter:
-    """Says stop at the n-th question: the same point of the work every time."""
-
-    def __init__(self, questions: int) -> None:
-        self.left = questions
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "job"
@@ -144,7 +133,7 @@ def test_another_seed_and_another_prompt_give_other_pictures(whole, tmp_path):
 def test_a_job_that_was_cut_off_goes_on_to_the_same_bytes(whole, tmp_path, questions):
     job_maker.make_job(tmp_path / "cut", **SMALL)
     with pytest.raises(job.Cancelled):
-        run(tmp_path / "cut", StopAfter(questions))
+        run(tmp_path / "cut", job_maker.StopAfter(questions))
     run(tmp_path / "cut")
     assert hashes(tmp_path / "cut") == hashes(whole[0])
 
@@ -153,7 +142,7 @@ def test_a_kept_step_is_gone_on_from_and_a_spoilt_one_is_not(whole, tmp_path):
     folder = tmp_path / "spoilt"
     job_maker.make_job(folder, **SMALL)
     with pytest.raises(job.Cancelled):
-        run(folder, StopAfter(60))
+        run(folder, job_maker.StopAfter(60))
     kept = [p for p in (folder / "state").glob("*.npy") if "step" in p.name or "key" in p.name]
     assert kept
     for path in kept:
@@ -166,7 +155,7 @@ def test_a_changed_prompt_does_not_go_on_from_the_old_one(whole, tmp_path):
     folder = tmp_path / "changed"
     job_maker.make_job(folder, **SMALL, prompt="deep snow")
     with pytest.raises(job.Cancelled):
-        run(folder, StopAfter(60))
+        run(folder, job_maker.StopAfter(60))
     job_maker.make_job(folder, **SMALL)
     run(folder)
     assert hashes(folder) == hashes(whole[0])

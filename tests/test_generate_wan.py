@@ -80,17 +80,6 @@ def pictures(folder):
     return np.stack([iio.imread(p) for p in sorted((folder / "frames").iterdir())])
 
 
-class StopAfter:
-    """Says stop at the n-th question."""
-
-    def __init__(self, questions: int) -> None:
-        self.left = questions
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
-
 @pytest.fixture(scope="module")
 def whole(scenes, tiny, shelf, tmp_path_factory):
     """One finished job: folder, report, what was said, and how often it was asked whether to stop."""
@@ -165,10 +154,10 @@ def test_the_same_job_gives_the_same_bytes_and_a_seed_other_ones(whole, scenes, 
 
 
 @pytest.mark.parametrize("share", [0.05, 0.35, 0.65, 0.95])
-def test_stopped_anywhere_it_goes_on_to_the_same_bytes(whole, scenes, tmp_path, share):
+def test_stopped_anywhere_it_goes_on_to_the_same_bytes(whole, scenes, job_maker, tmp_path, share):
     folder = scenes(tmp_path / "job")
     with pytest.raises(job.Cancelled):
-        run(folder, StopAfter(int(share * whole[3])))
+        run(folder, job_maker.StopAfter(int(share * whole[3])))
     assert not (folder / "frames").exists()
     run(folder)
     assert hashes(folder) == hashes(whole[0])

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..conditions import SLICE, statistics
+from ..conditions import statistics
+from ..enlarge import plain
 from ..job import BadJob
 from ..models import shading, text
 from ..models.lite import Lite, LiteConfig
@@ -49,10 +50,10 @@ OPPONENT = torch.tensor([[0.299, 0.587, 0.114], [0.5, -0.5, 0.0], [-0.25, -0.25,
 class Scene:
     """One still as the shader takes it, and its picture where it is known."""
 
-    maps: Tensor  # (1, 1, C, H, W)
-    look: shading.Look  # what the scene itself says of its light, over the network's
+    maps: Tensor  # (C, H, W)
     azimuth: Tensor
-    truth: Tensor | None  # (1, 1, 3, H, W)
+    filmed: blender_clips.Filmed | None = None  # by Blender; its first frame
+    truth: Tensor | None = None  # (3, H, W)
 
 
 # ---------------------------------------------------------------- what the artist has
@@ -83,11 +84,8 @@ def own_scenes(filmed: blender_clips.BlenderClips) -> Iterator[Scene]:
     """The first frame of every clip, with its picture."""
     for folder in filmed.sizes:
         kept = filmed.get(folder)
-        clip = kept.clip
-        light = blender_clips.own_light(kept.shot, {}) if kept.own_light and kept.thrown_back is not None else {}
-        light |= {} if kept.thrown_back is None else {"ground_light": kept.thrown_back}
-        angle = torch.full((1, 1, 1, 1, 1), clip.azimuth)
-        yield Scene(clip.maps[None, :1].float(), light, angle, clip.picture[None, :1])
+        angle = torch.full((1, 1, 1, 1, 1), kept.clip.azimuth)
+        yield Scene(kept.clip.maps[0].float(), angle, kept, kept.clip.picture[0])
 
 
 def procedural(seed: int = 11) -> Iterator[Scene]:
@@ -96,7 +94,7 @@ def procedural(seed: int = 11) -> Iterator[Scene]:
         rng = np.random.default_rng([seed, number])
         brief = replace(captions.draw(rng), paint="", paint_colour="", style="none")
         clip = clips.render(brief, *SIZE, rng)
-        yield Scene(clip.maps[None], {}, torch.full((1, 1, 1, 1, 1), clip.azimuth), None)
+        yield Scene(clip.maps[0], torch.full((1, 1, 1, 1, 1), clip.azimuth))
 
 
 # ---------------------------------------------------------------- the look
@@ -125,10 +123,9 @@ def distance(ours: Tensor, theirs: Tensor, draws: torch.Generator) -> Tensor:
 def shaded(scene: Scene, raw: Tensor) -> Tensor:
     """(3, H, W): a scene under a raw look (1, LOOK_WIDTH)."""
     look = shading.with_sky(shading.unpack(shading.only_named(raw, "")), torch.ones(1))
-    look = shading.in_place({**look, **scene.look}, scene.maps)
-    nothing = torch.zeros(1, 1, 1, 1, 1)
-    base = scene.maps[:, :, SLICE["base"]]
-    return shading.shade(scene.maps, base, look, scene.azimuth, {"drift": nothing, "pane": nothing, "cloud": nothing})[0, 0]
+    if scene.filmed is not None:
+        look = {**look, **blender_clips.light_of(scene.filmed, look)}
+    return plain(scene.maps, shading.in_place(look, scene.maps[None, None]), scene.azimuth)
 
 
 def changeable() -> Tensor:
@@ -137,17 +134,17 @@ def changeable() -> Tensor:
     return torch.cat(parts)
 
 
-def fit(plain: Tensor, scenes: Sequence[Scene], frames: Sequence[Tensor], steps: int = STEPS, seed: int = 0) -> tuple[Tensor, list[float]]:
+def fit(photo: Tensor, scenes: Sequence[Scene], frames: Sequence[Tensor], steps: int = STEPS, seed: int = 0) -> tuple[Tensor, list[float]]:
     """What is added to the plain raw look (1, LOOK_WIDTH), and the loss at every step."""
     draws, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    added = torch.zeros_like(plain, requires_grad=True)
+    added = torch.zeros_like(photo, requires_grad=True)
     optimiser, free, losses = torch.optim.Adam([added], RATE), changeable(), []
     fine = torch.cat([colours(p) for p in frames]) if frames else None
     wide = torch.cat([colours(coarse(p)) for p in frames]) if frames else None
     for _ in range(steps):
         chosen = [scenes[i] for i in rng.permutation(len(scenes))[:TOGETHER]]
-        made = [shaded(scene, plain + added * free) for scene in chosen]
-        known = [(((m - s.truth[0, 0]) ** 2).mean()) for m, s in zip(made, chosen, strict=True) if s.truth is not None]
+        made = [shaded(scene, photo + added * free) for scene in chosen]
+        known = [(((m - s.truth) ** 2).mean()) for m, s in zip(made, chosen, strict=True) if s.truth is not None]
         loss = NEAR * (added**2).mean() + (torch.stack(known).mean() if known else 0.0)
         if fine is not None and wide is not None:
             loss = loss + distance(torch.cat([colours(m) for m in made]), fine, draws)
@@ -217,5 +214,5 @@ def plain_look(tensors: dict[str, Tensor], config: dict[str, Any], scenes: Seque
     store.fill(model, tensors, LITE)
     rows = text.encode([PLAIN])
     with torch.inference_mode():
-        raws = [model.eval().look(rows, statistics(scene.maps[0], None, False)[None])[0] for scene in scenes]
+        raws = [model.eval().look(rows, statistics(scene.maps[None], None, False)[None])[0] for scene in scenes]
     return torch.stack(raws).mean(0).clone()

@@ -149,9 +149,13 @@ def look_of(raw: Tensor, filmed: Filmed, item: Item) -> shading.Look:
     What of that light is a picture of all directions, +y in its middle, is mirrored with the clip.
     """
     look = shading.unpack(shading.only_named(raw, ""))
-    lit = own_light(filmed.shot, look) if filmed.own_light else {}
-    if filmed.thrown_back is not None:
-        lit["ground_light"] = filmed.thrown_back
+    lit = light_of(filmed, look)
     around = [name for name, value in lit.items() if item.cloud_seed < 0 and value.shape[-1] > 1]
     lit |= {name: lit[name].flip(-1) for name in around}
     return look | {name: value.to(raw.device) for name, value in lit.items()}
+
+
+def light_of(filmed: Filmed, look: shading.Look) -> shading.Look:
+    """What a clip's scene says of its own light, over what the look says; nothing where the caption tells the light."""
+    lit = own_light(filmed.shot, look) if filmed.own_light else {}
+    return lit if filmed.thrown_back is None else {**lit, "ground_light": filmed.thrown_back}

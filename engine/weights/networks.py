@@ -9,13 +9,12 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from .. import need, official
+from .. import job, need, official
 from ..models.wan import config, recipes, vocabulary
 from ..models.wan.autoencoder import Autoencoder
 from ..models.wan.cache import Cache
@@ -32,7 +31,6 @@ from .header import BadWeights
 from .swap import Swap
 
 ROLES = {TRANSFORMER: config.TRANSFORMER, LOW: config.TRANSFORMER, TEXT: config.TEXT, AUTOENCODER: config.AUTOENCODER}
-BLOCKS, BLOCK = 64, 4096  # of a file that its fingerprint looks at
 
 Tick = Callable[[], None]
 
@@ -223,18 +221,8 @@ def fingerprint(networks: Networks, loras: Sequence[tuple[Lora, float]] = ()) ->
     digest = hashlib.sha256()
     files = [header.path for part in sorted(networks.opened) for header in networks.opened[part].headers]
     for path in (*files, *(entry.file for entry, _ in loras)):
-        digest.update(spread(path))
+        digest.update(job.digest_of_blocks(path))
     return digest.hexdigest()
-
-
-def spread(path: Path) -> bytes:
-    digest, size = hashlib.sha256(), path.stat().st_size
-    digest.update(str(size).encode())
-    with path.open("rb") as stream:
-        for i in range(BLOCKS):
-            stream.seek(i * size // BLOCKS)
-            digest.update(stream.read(BLOCK))
-    return digest.digest()
 
 
 def facts(opened: Mapping[str, Checkpoint]) -> dict[str, Any]:
