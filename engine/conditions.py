@@ -151,7 +151,7 @@ def maps(
     return out
 
 
-CALM, WIDE = (1, 2, 3), (1, 2, 4, 7, 11)  # pixels beside one, to every side, that share their ambient occlusion
+CALM, WIDE = (1, 2, 4), (1, 2, 4, 8)  # pixels to either side, pass by pass: of ambient occlusion; of one ray a pixel
 SAME_SURFACE = 0.03  # relative distance at which two pixels share half of it
 
 
@@ -169,18 +169,20 @@ def hemisphere(up: Tensor) -> Tensor:
 
 
 def calm(value: Tensor, distance: Tensor, normal: Tensor, steps: tuple[int, ...]) -> Tensor:
-    """Noise averaged over each pixel's surroundings of the same surface (Tomasi and Manduchi 1998): first along rows,
-    then along columns. value, distance (F, H, W), normal (F, H, W, 3)."""
-    for dim in (2, 1):
-        total, weight = value.clone(), torch.ones_like(value)
-        for step in steps:
+    """Noise averaged over each pixel's surroundings of the same surface: passes of ever wider steps, a quarter, a half
+    and a quarter each, which together weigh every pixel by a smooth hat without gaps (Dammertz et al. 2010). value,
+    distance (F, H, W), normal (F, H, W, 3)."""
+    for step in steps:
+        for dim in (2, 1):
+            total, weight = value.clone(), torch.ones_like(value)
             for sign in (-step, step):
-                apart = (distance.roll(sign, dim) / distance - 1).abs() / SAME_SURFACE
-                alike = (normal.roll(sign, dim) * normal).sum(-1).clamp_min(0)
-                share = power(alike, 8) / (1 + apart**2)
-                total += share * value.roll(sign, dim)
+                at = (torch.arange(value.shape[dim], device=value.device) + sign).clamp(0, value.shape[dim] - 1)
+                apart = (distance.index_select(dim, at) / distance - 1).abs() / SAME_SURFACE
+                alike = (normal.index_select(dim, at) * normal).sum(-1).clamp_min(0)
+                share = 0.5 * power(alike, 8) / (1 + apart**2)
+                total += share * value.index_select(dim, at)
                 weight += share
-        value = total / weight
+            value = total / weight
     return value
 
 

@@ -7,6 +7,7 @@ that the artist brings run on the GPU where there is one.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import platform
@@ -21,6 +22,8 @@ from ..check import memory as memory_of_machine
 
 PROBE = 768  # side of the probe's matrices
 CLEARLY = 1.3  # bf16 must be this much faster to be chosen
+TRIM, MAP = -1, -3  # glibc's M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+KEPT = 2**30  # bytes
 PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -47,6 +50,15 @@ def threads() -> int:
     """Cores this process may use; more threads than cores make torch on a CPU many times slower."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(found, torch.get_num_threads() or found))
+
+
+def keep_what_is_freed() -> None:
+    """Large tensors come and go with every layer. glibc hands each back to the system, which clears it anew: of 81 s of
+    sampling 22, and nearly all of its system time. Here they are kept, for 7 % more memory at the peak; where there is
+    no glibc, nothing is done."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # no glibc
+        for setting in (MAP, TRIM):
+            ctypes.CDLL(None).mallopt(setting, KEPT)
 
 
 def memory() -> Path:
@@ -103,6 +115,7 @@ def in_words(chosen: Machine) -> str:
 
 def choose(recorded: dict[str, Any] | None = None) -> Machine:
     """What to run with. A job that goes on keeps the precision and threads it began with: its bytes stay the same."""
+    keep_what_is_freed()
     if recorded and recorded.get("precision") in PRECISIONS and isinstance(recorded.get("threads"), int):
         return Machine("cpu", PRECISIONS[recorded["precision"]], recorded["threads"], "as the job began")
     precision, why = probe()

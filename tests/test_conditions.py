@@ -1,0 +1,50 @@
+"""Noisy passes become smooth within a surface, and nowhere else."""
+
+import pytest
+import torch
+
+from engine import conditions
+
+SIDE = 96
+
+
+def flat():
+    """A wall straight before the camera: distances (1, H, W), normals (1, H, W, 3)."""
+    normal = torch.zeros(1, SIDE, SIDE, 3)
+    normal[..., 1] = -1
+    return torch.full((1, SIDE, SIDE), 4.0), normal
+
+
+@pytest.mark.parametrize("steps, deviation", [(conditions.CALM, 0.06), (conditions.WIDE, 0.03)])
+def test_one_ray_a_pixel_becomes_smooth_without_a_lattice(steps, deviation):
+    """Its deviation falls, and neighbours differ by a small part of it: a weave of gaps would stand out there."""
+    rays = (torch.rand(1, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) < 0.3).float()
+    calm = conditions.calm(rays, *flat(), steps)[:, 20:-20, 20:-20]
+    assert calm.mean() == pytest.approx(0.3, abs=0.03) and calm.std() < deviation
+    for dim in (1, 2):
+        assert calm.diff(dim=dim).std() < 0.5 * calm.std()
+
+
+@pytest.mark.parametrize("what", ["turned", "farther"])
+def test_a_surface_keeps_to_itself(what):
+    distance, normal = flat()
+    if what == "turned":
+        normal[:, :, SIDE // 2 :] = torch.tensor([1.0, 0.0, 0.0])
+    else:
+        distance[:, :, SIDE // 2 :] *= 2
+    value = torch.zeros(1, SIDE, SIDE)
+    value[:, :, SIDE // 2 :] = 1
+    calm = conditions.calm(value, distance, normal, conditions.WIDE)
+    assert (calm - value).abs().max() < 0.01
+
+
+def test_the_other_side_of_the_picture_is_not_beside_this_one():
+    value = torch.zeros(1, SIDE, SIDE)
+    value[:, :, -1] = 1
+    assert conditions.calm(value, *flat(), conditions.WIDE)[:, :, : SIDE // 2].max() == 0
+
+
+@pytest.mark.parametrize("exponent", range(1, 12))
+def test_powers_by_squaring(exponent):
+    x = torch.linspace(0, 1.2, 7, dtype=torch.float64)
+    assert torch.allclose(conditions.power(x, exponent), x**exponent, rtol=1e-12)
