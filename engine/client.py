@@ -341,8 +341,9 @@ class Client:
     def _on_preview(self, _: Engine, message: protocol.Message) -> None:
         if job := self._open(message):
             path = job.folder / message["file"]
-            if path.resolve().is_relative_to(job.folder.resolve()):
-                job.preview = path
+            with contextlib.suppress(OSError, ValueError):  # what is no file's name is no picture
+                if path.resolve().is_relative_to(job.folder.resolve()):
+                    job.preview = path
 
     def _on_note(self, _: Engine, message: protocol.Message) -> None:
         if job := self._open(message):

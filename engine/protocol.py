@@ -47,7 +47,7 @@ def encode(kind: str, /, **values: Any) -> bytes:
 def decode(line: bytes, types: Mapping[str, Mapping[str, Any]]) -> Message:
     """The message of a line, checked against `types`. Raises ValueError with what is wrong."""
     try:
-        message = json.loads(line)
+        message = json.loads(line, parse_constant=_no_number)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
@@ -58,6 +58,11 @@ def decode(line: bytes, types: Mapping[str, Mapping[str, Any]]) -> Message:
         if not isinstance(message.get(name), kind) or isinstance(message.get(name), bool):
             raise ValueError(f"{message['type']} without a proper {name}")
     return message
+
+
+def _no_number(text: str) -> None:
+    """Python's JSON reads NaN and infinities, of which there are none in JSON."""
+    raise ValueError(f"{text} is no number")
 
 
 def messages(stream: BinaryIO, types: Mapping[str, Mapping[str, Any]], log: Log) -> Iterator[Message]:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from engine import job as jobs
-from engine.client import Client
+from engine.client import LOG_BYTES, Client
 
 ROOT = Path(__file__).resolve().parents[1]
 LONG = 240.0                    # seconds: a limit for a machine under load, never a measurement
@@ -161,6 +161,25 @@ def test_row_1_killed_at_20_random_moments_it_goes_on_to_the_same_frames(client,
     assert ends(client, name) == "done" and hashes(folder) == truth
     assert not parts(folder) and not (folder / "state").exists()
     assert not list(tmp_path.rglob("x"))
+
+
+# Row 19: a folder's name is only a name
+
+NAMES = ["-rf", "%d %s #1", "new\nline", "שלום", "caf\u00e9", "cafe\u0301", "~", " ", "x" * 255]
+
+
+def test_row_19_a_folder_of_any_name_gives_the_same_frames(client, job_maker, tmp_path):
+    """One engine, one job after the other; none of them lands in another's folder, nor anywhere else."""
+    plain, shots = tmp_path / "plain", tmp_path / "shots"
+    job_maker.make_job(plain, frames=1, width=32, height=32, steps=1)
+    folders = [shutil.copytree(plain, shots / name) for name in NAMES]
+    before = {path for path in (ROOT, ROOT.parent, Path.home()) for path in path.iterdir()}
+    names = [client.run(folder) for folder in (plain, *folders)]
+    until(lambda: client.poll() is not None and all(client.jobs[name].over for name in names))
+    assert {client.jobs[name].state for name in names} == {"done"}, [client.jobs[name].reason for name in names]
+    assert len(hashes(plain)) == 1 and all(hashes(folder) == hashes(plain) for folder in folders)
+    assert sorted(shots.iterdir()) == sorted(folders)
+    assert {path for path in (ROOT, ROOT.parent, Path.home()) for path in path.iterdir()} == before
 
 
 # Row 2: Blender is killed while the engine computes
@@ -342,6 +361,91 @@ def test_row_8_a_full_disk_is_said_with_bytes_and_the_job_goes_on_when_there_is_
         assert hashes(folder, "frames.part") == kept and not parts(folder)
         (disk / "ballast").unlink()
         assert engine("run", folder).returncode == 0 and hashes(folder) == truth
+
+
+# Rows 22 and 23: noise on the wire and a flood of stderr, while frames are made
+
+NOISE = """
+import os, sys, threading
+from engine import worker
+private, attempt = worker.private_stdout, worker.attempt
+LINES = [b'\\xff garbage', b'{', b'[]', b'{"type": "format disk"}', b'{"type": "done"}', b'[' * 3000,
+         b'{"type": "done", "job": "another", "report": ""}', b'{"type": "preview", "job": "NAME", "file": "\\\\u0000"}',
+         b'{"type": "progress", "job": "NAME", "phase": "sample", "step": 1, "steps": 2, "eta": NaN}']
+
+def private_stdout():
+    global wire
+    wire = private()
+    return wire
+
+def noise(name, quiet):
+    wire.write(b'y' * 3_000_000 + b'\\n')
+    while not quiet.wait(0.02):
+        for line in LINES:
+            wire.write(line.replace(b'NAME', name) + b'\\n')
+        os.write(1, b'a library prints\\n')
+
+def flood(name, quiet):
+    for _ in range(1600):
+        os.write(2, b'e' * 65535 + b'\\n')
+    os.write(2, b'the flood is over\\n')
+
+def loud(folder, say, stop):
+    quiet = threading.Event()
+    beside = threading.Thread(target=globals()['WHAT'], args=(say.name.encode(), quiet))
+    beside.start()
+    try:
+        return attempt(folder, say, stop)
+    finally:
+        quiet.set()
+        beside.join()
+
+worker.private_stdout, worker.attempt = private_stdout, loud
+worker.main()
+"""
+
+
+@pytest.fixture
+def loud(tmp_path):
+    """A client whose engine is the real one, and loud in that way while it makes a job."""
+    made = []
+
+    def make(what: str) -> Client:
+        (tmp_path / "loud.py").write_text(NOISE.replace("WHAT", what))
+        python = tmp_path / "python"
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tmp_path}/loud.py"\n')
+        python.chmod(0o755)
+        made.append(Client(python, ROOT, tmp_path / "logs" / "engine.log"))
+        return made[-1]
+    yield make
+    for client in made:
+        client.close()
+
+
+def test_row_22_noise_in_both_directions_costs_no_frame(loud, folder, truth):
+    client = loud("noise")
+    name = client.run(folder)
+    reaches(client, name, "sample", 1)
+    for line in (b"\xff\xfe\x00", b"{", b'{"type": "format disk"}', b'{"type": "cancel"}', b"[" * 3000):
+        client._engine.process.stdin.write(line + b"\n")
+    assert ends(client, name) == "done" and hashes(folder) == truth
+    assert client.jobs[name].preview == folder / "state" / "preview.png"
+    log = client.log.path.read_text(errors="replace")
+    told = [line for line in log.splitlines() if "ignored a line" in line]
+    assert len([line for line in told if "client:" not in line]) == 5, "what came to the engine, once each"
+    for wrong in ("utf-8", "Expecting property name", "not an object", "unknown type", "done without a proper job",
+                  "over 1048576 bytes", "NaN is no number"):
+        assert any(wrong in line for line in told if "client:" in line), wrong
+    assert "a library prints" in log
+
+
+def test_row_23_a_flood_of_stderr_holds_up_no_frame_and_the_log_is_rotated(loud, folder, truth):
+    client = loud("flood")
+    name = client.run(folder)
+    assert ends(client, name) == "done" and hashes(folder) == truth
+    logs = list(client.log.path.parent.iterdir())
+    assert len(logs) == 2 and all(path.stat().st_size <= LOG_BYTES for path in logs)
+    assert any("the flood is over" in path.read_text() for path in logs)
 
 
 # Rows 12 and 13: damaged files

@@ -195,6 +195,13 @@ def test_it_leaves_when_stdin_ends(worker):
     assert worker.wait(10) == 0
 
 
+def test_what_is_cut_off_before_its_end_is_no_message(worker, tmp_path):
+    worker.next_of("ready")
+    worker.stdin.write(protocol.encode("run", job="cut", folder=str(tmp_path)).rstrip(b"\n"))
+    worker.stdin.close()
+    assert worker.wait(10) == 0 and b"cut" not in worker.stdout.read()
+
+
 def test_it_leaves_when_told(worker):
     tell(worker, "quit")
     assert worker.wait(10) == 0
@@ -287,7 +294,7 @@ def test_malformed_lines_are_ignored_and_the_next_job_is_heard(worker, tmp_path)
 def test_an_endless_line_is_not_held_in_memory(worker, tmp_path):
     worker.next_of("ready")
     before = rss(worker.pid)
-    for _ in range(300):
+    for _ in range(1024):                                   # a gigabyte
         worker.stdin.write(b"x" * 2**20)
     tell(worker, "run", job="lost", folder="the rest of the endless line")
     tell(worker, "run", job="j", folder=str(tmp_path / "nothing"))
