@@ -39,13 +39,14 @@ class Capture:
         self.plan, self.folder, self.samples = plan, Path(folder), samples
         self.state = "ready"  # ready, running, done, failed, cancelled
         self.done = 0  # frames
+        self.light = (0, 0)  # maps of what suns see that are done, of how many; they are filmed after the frames
         self.error = ""
         self.warnings: list[str] = []
         self.saved_seconds = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._last: deque[str] = deque(maxlen=LAST_LINES)
-        self._first_frame = 0.0
+        self._first = 0.0  # when the first frame, or then the first map, was done
         self._held = contextlib.ExitStack()  # the folder is ours; the system lets go of it when this Blender dies
         self._scratch: Path | None = None  # the child's temporary folder, which a killed Blender leaves behind
 
@@ -103,14 +104,16 @@ class Capture:
         return self.progress()
 
     def progress(self) -> dict[str, Any]:
-        return {"state": self.state, "done": self.done, "total": len(self.plan.frames), "eta": self._eta()}
+        done, total = self.light if self.light[1] else (self.done, len(self.plan.frames))
+        phase = "light" if self.light[1] else "frames"
+        return {"state": self.state, "phase": phase, "done": done, "total": total, "eta": self._eta(done, total)}
 
-    def _eta(self) -> float | None:
-        """Seconds, from the frames so far; the first one, which loads the scene, is no measure."""
-        if self.state != "running" or self.done < 2:
+    def _eta(self, done: int, total: int) -> float | None:
+        """Seconds that this phase still takes, from what of it is done; the first one, which loads the scene, is no
+        measure. None where nothing is left: what comes next is another phase."""
+        if self.state != "running" or not 2 <= done < total:
             return None
-        per_frame = (time.monotonic() - self._first_frame) / (self.done - 1)
-        return per_frame * (len(self.plan.frames) - self.done)
+        return (time.monotonic() - self._first) / (done - 1) * (total - done)
 
     def _hear(self, line: bytes) -> None:
         if not line.startswith(passes.PREFIX):
@@ -123,7 +126,10 @@ class Capture:
             self._scratch = Path(message["scratch"])
         if "frame" in message:
             self.done = message["frame"]
-            self._first_frame = self._first_frame or time.monotonic()
+            self._first = self._first or time.monotonic()
+        if "light" in message:
+            self.light = message["light"], message["lights"]
+            self._first = time.monotonic() if self.light[0] <= 1 else self._first
 
     def _ended(self) -> None:
         """The child is gone; only its result file says that it had finished."""

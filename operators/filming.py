@@ -177,7 +177,7 @@ def _render(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.ty
             say(frame=i + 1)
         seen = _seen(arrays["index"])
         away = sunlight.left_out(table, matrices.moving())
-        _film_suns(folder, shutter, scene, layer, plan, path, arrays["depth"], order["sun"], away)
+        _film_suns(folder, shutter, scene, layer, plan, path, arrays["depth"], order["sun"], away, say)
     matrices.write(folder, seen)
     return [_told(n, table[n], dict(plan.things)) for n in seen if n in table]
 
@@ -208,7 +208,8 @@ def _reaches(shutter: Reader, scene: bpy.types.Scene, camera: Any, plan: Plan, p
 
 
 def _film_suns(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan,
-               path: Path3D, depth: np.ndarray, sun: dict[str, Any] | None, away: dict[int, Any]) -> None:
+               path: Path3D, depth: np.ndarray, sun: dict[str, Any] | None, away: dict[int, Any],
+               say: Callable[..., None]) -> None:
     """What the sun sees, from every height that the prompt may ask for."""
     points = sunlight.seen(depth, path.c2w, path.K)
     if not len(points):
@@ -217,7 +218,7 @@ def _film_suns(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy
     middle = len(plan.frames) // 2
     own = np.array(sun["direction"]) if sun else None
     directions = suns.directions(own, plan.seed, path.c2w[middle, :3, 2])
-    maps = sunlight.film(shutter, scene, directions, points, plan.frames[middle], plan.size, away)
+    maps = sunlight.film(shutter, scene, directions, points, plan.frames[middle], plan.size, away, say)
     job.write_suns(folder, maps)
 
 

@@ -23,7 +23,7 @@ from ..engine.client import Client, Status
 from . import compat, forecast, install, manager, memory, takes
 from .capture import Capture, is_cut_off
 from .plan import Plan, decision
-from .progress import Progress
+from .progress import CAPTURE, Progress
 
 FIRST = 0.05            # seconds before the first tick: the window draws what is about to happen
 PERIOD = 0.1            # seconds between ticks in the window
@@ -34,7 +34,8 @@ MOST_REMEMBERED = 20    # jobs; the oldest that are over and told are forgotten
 SAVING, STARTING = n_("Saving a copy of the scene"), n_("Starting the engine")
 ENDED = ("done", "failed", "cancelled")
 PHASES = {
-    "start": STARTING, "text": n_("Reading the prompt"), "conditions": n_("Reading the passes"),
+    "frames": n_("Capturing"), "light": n_("Capturing the light"), "start": STARTING,
+    "text": n_("Reading the prompt"), "conditions": n_("Reading the passes"),
     "sample": n_("Sampling"), "decode": n_("Writing frames"), "measure": n_("Measuring the camera"),
 }
 
@@ -314,7 +315,7 @@ def _sentence(error: Exception) -> str:
 def _begin(job: Job) -> None:
     """What was captured is not captured again."""
     if job.plan is None or takes.is_captured(job.folder):
-        job.run = Progress(without=("capture",))
+        job.run = Progress(without=CAPTURE)
         return _run(job)
     job.run = Progress()
     job.state, job.phase = "capturing", SAVING
@@ -326,9 +327,10 @@ def _watch_capture(job: Job) -> None:
     capture = job.capture
     assert capture is not None and job.plan is not None
     news = capture.tick() or {}
-    job.phase, job.eta = n_("Capturing"), news.get("eta")
+    phase = news.get("phase", "frames")
+    job.phase, job.eta = PHASES[phase], news.get("eta")
     job.step, job.steps = news.get("done", job.step), news.get("total", len(job.plan.frames))
-    job.run.hear("capture", job.step, job.steps)
+    job.run.hear({"frames": "capture"}.get(phase, phase), job.step, job.steps)
     if capture.state == "done":
         _warn(job, capture.warnings)
         _run(job)

@@ -8,7 +8,7 @@ by frame. Knows cameras, depth and objects; knows nothing of light's colour.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import bpy
@@ -27,13 +27,17 @@ THIN = 6  # one pixel in so many, each way
 
 
 def film(shutter: Reader, scene: Any, directions: np.ndarray, points: np.ndarray, frame: int, size: tuple[int, int],
-         away: dict[int, Any]) -> dict[str, np.ndarray]:
+         away: dict[int, Any], say: Callable[..., None]) -> dict[str, np.ndarray]:
     """The maps of all suns, as suns.npz holds them. points (N,3) world: what the shot saw; `size`: of its frames;
-    `away`: index → object that is left out."""
+    `away`: index → object that is left out; each map that is done is said."""
     camera = _camera(scene, side(size))
     for thing in away.values():
         thing.hide_render = True
-    rows = [_look(shutter, scene, camera, toward, points, frame) for toward in directions]
+    rows: list[dict[str, np.ndarray]] = []
+    for toward in directions:
+        say(light=len(rows), lights=len(directions))
+        rows.append(_look(shutter, scene, camera, toward, points, frame))
+    say(light=len(rows), lights=len(directions))
     joined = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     return joined | {"absent": np.array(sorted(away), np.int32)}
 

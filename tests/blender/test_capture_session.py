@@ -365,12 +365,19 @@ def test_a_simulation_of_nodes_that_was_baked_to_the_disk_is_found(saved, tools,
 
 
 def test_progress_counts_the_frames(tiny, tools, tmp_path):
+    """First those of the shot, then the maps of what the suns see: each with a count of its own."""
     capture = tools.shoot(tmp_path, tiny)
     seen = []
     while news := capture.tick():
-        seen.append(news["done"])
+        seen.append((news["phase"], news["done"], news["total"], news["eta"]))
         time.sleep(0.01)
-    assert seen == sorted(seen) and seen[-1] == 5 and capture.state == "done"
+    frames, light = ([told for told in seen if told[0] == phase] for phase in ("frames", "light"))
+    assert seen == [*frames, *light] and capture.state == "done"
+    for told, total in ((frames, 5), (light, len(np.load(tmp_path / "suns.npz")["half"]))):
+        assert [done for _, done, *_ in told] == sorted(done for _, done, *_ in told)
+        assert {count for _, _, count, _ in told} == {total} and told[0][1] < total
+        assert not [done for _, done, _, eta in told if (eta is not None) and done == total], "nothing is left of it"
+    assert light[-1][1] == light[-1][2]
     assert 0 < capture.saved_seconds < 5
     assert capture.tick() is None
 
