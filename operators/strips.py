@@ -46,6 +46,9 @@ class SHOTLOCK_OT_place_take(bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> compat.Outcome:
         if self.directory:
             return self.execute(context)
+        home = takes.shots_folder(bpy.data.filepath)
+        if home.is_dir():                           # else wherever Blender's own browser was last
+            self.directory = str(home) + os.sep
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -393,6 +394,44 @@ def test_place_take_operator(saved, tmp_path):
     assert ranges(saved) == [(1, 6)]
     with pytest.raises(RuntimeError, match="no finished take"):
         bpy.ops.shotlock.place_take(directory=str(tmp_path))
+
+
+def chosen_in(operator, **values):
+    """What Blender's file browser is opened with: the operator, as its invoke leaves it, and how that ended. Without a
+    window Blender opens none and goes on to execute, so invoke is called as the menu has it called."""
+    opened, made = [], SimpleNamespace(directory="", **values)
+    made.execute = lambda context: pytest.fail("found execute, expected the file browser")
+    where = SimpleNamespace(window_manager=SimpleNamespace(fileselect_add=opened.append))
+    assert operator.invoke(made, where, None) == {"RUNNING_MODAL"} and opened == [made]
+    return made
+
+
+def test_the_menu_opens_the_file_browser_where_the_takes_are_and_it_shows_folders(saved, tmp_path):
+    from shotlock.operators import strips
+    from shotlock.panels import take
+
+    said, layout = [], SimpleNamespace()
+    layout.operator = lambda name, **_: said.append((name, layout.operator_context))
+    take.draw_add(SimpleNamespace(layout=layout), None)
+    assert said == [("shotlock.place_take", "INVOKE_DEFAULT")]
+    operator = strips.SHOTLOCK_OT_place_take
+    assert chosen_in(operator).directory == "", "there are no takes: where Blender's browser was last"
+    folder = make()
+    home = chosen_in(operator).directory
+    assert Path(home) == tmp_path / "shots" and home.endswith(os.sep)
+    asked = set(bpy.ops.shotlock.place_take.get_rna_type().properties.keys()) - {"rna_type"}
+    assert asked == {"directory"}, "of an operator that takes no file Blender's browser shows folders alone"
+    assert bpy.ops.shotlock.place_take("INVOKE_DEFAULT", directory=str(folder)) == {"FINISHED"}
+    assert ranges(saved) == [(1, 6)]
+
+
+def test_pictures_are_chosen_among_pictures(saved):
+    from shotlock.operators import told
+
+    for operator in (told.SHOTLOCK_OT_know_picture, told.SHOTLOCK_OT_add_reference):
+        chosen_in(operator)
+        rna = getattr(bpy.ops.shotlock, operator.bl_idname.split(".")[1]).get_rna_type()
+        assert rna.properties["filter_glob"].default == told.PICTURES and "filepath" in rna.properties
 
 
 def test_the_sequencer_shows_the_scene(saved):
