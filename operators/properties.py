@@ -19,7 +19,7 @@ from bpy.props import (
 )
 
 from ..engine import job
-from . import compat, shelf
+from . import compat, memory, shelf
 
 SETTINGS = ("model", "prompt", "negative_prompt", "seed", "steps", "guidance", "use_recipe", "control_strength",
             "control_start", "control_end", "denoise")
@@ -60,6 +60,11 @@ def _steps_set(settings: "ShotlockScene", _context: bpy.types.Context) -> None:
     """Whoever sets steps or guidance means them."""
     if settings.use_recipe:
         settings.use_recipe = False
+
+
+def _own_set(_own: "ShotlockObject", _context: bpy.types.Context) -> None:
+    """Panels list the objects that have a prompt of their own."""
+    memory.forget()
 
 
 def lora_values(settings: Any) -> tuple[tuple[str, float], ...]:
@@ -211,7 +216,7 @@ def strip_settings() -> dict[str, Any]:
 def object_settings() -> dict[str, Any]:
     return {
         "prompt": StringProperty(
-            name="Prompt", maxlen=job.LONGEST_PROMPT,
+            name="Prompt", maxlen=job.LONGEST_PROMPT, update=_own_set,
             description="What this object should look like, whatever the shot's prompt says: its material and colour, "
                         "like white marble, rusty iron, or glowing blue",
         ),

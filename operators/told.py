@@ -29,6 +29,15 @@ def settings_of(context: bpy.types.Context) -> properties.ShotlockScene:
     return properties.shot_of(compat.sequencer_scene(context) if in_sequencer else context.scene)
 
 
+def things(scene: bpy.types.Scene) -> tuple[bpy.types.Object, ...]:
+    """The scene's objects that have a prompt of their own. For panels: a scene may have many objects, and they are gone
+    through now and then, not at every redraw."""
+    names = memory.look(("things", scene.session_uid), lambda: tuple(
+        thing.name for thing in scene.objects if properties.of_object(thing).prompt.strip()))
+    found = (scene.objects.get(name) for name in names)
+    return tuple(thing for thing in found if thing)
+
+
 def know(settings: Any, place: str, frame: int, path: Path) -> None:
     """One picture for each frame: the newest."""
     for number in reversed(range(len(settings.known))):
@@ -215,9 +224,66 @@ class SHOTLOCK_OT_leave_out(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class OfObject(compat.OperatorPart):
+    """Operators that mean an object of the scene by its name."""
+
+    object: str
+
+    @staticmethod
+    def thing(context: bpy.types.Context, name: str) -> bpy.types.Object | None:
+        return context.scene.objects.get(name)
+
+    def refuse(self, sentence: str) -> compat.Outcome:
+        self.report({"ERROR"}, sentence)
+        return {"CANCELLED"}
+
+
+def object_setting() -> Any:
+    return StringProperty(name="Object", description="The object's name", options={"SKIP_SAVE"})
+
+
+class SHOTLOCK_OT_select_object(OfObject, bpy.types.Operator):
+    bl_idname = "shotlock.select_object"
+    bl_label = "Select Object"
+    bl_description = "Select this object alone, and make it the active one"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    object: object_setting()  # type: ignore[valid-type]  # Blender reads properties off annotations
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        cls.poll_message_set(rpt_("Leave the mode that edits an object first"))
+        return context.mode == "OBJECT"
+
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
+        thing, layer = self.thing(context, self.object), context.view_layer
+        if thing is None or thing.name not in layer.objects or not thing.visible_get(view_layer=layer):
+            return self.refuse(rpt_("{} is not seen in this view layer: show it, then select it").format(self.object))
+        for other in layer.objects:
+            other.select_set(other == thing, view_layer=layer)
+        layer.objects.active = thing
+        return {"FINISHED"}
+
+
+class SHOTLOCK_OT_clear_object(OfObject, bpy.types.Operator):
+    bl_idname = "shotlock.clear_object"
+    bl_label = "Clear Object's Prompt"
+    bl_description = "Take this object's own prompt away: it looks as the shot's prompt says"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    object: object_setting()  # type: ignore[valid-type]  # Blender reads properties off annotations
+
+    def execute(self, context: bpy.types.Context) -> compat.Outcome:
+        thing = self.thing(context, self.object)
+        if thing is None or not thing.is_editable:
+            return self.refuse(rpt_("{} cannot be changed in this file").format(self.object))
+        properties.of_object(thing).prompt = ""
+        return {"FINISHED"}
+
+
 CLASSES = (
     SHOTLOCK_OT_choose_model, SHOTLOCK_OT_keep_frame, SHOTLOCK_OT_know_picture, SHOTLOCK_OT_add_reference,
-    SHOTLOCK_OT_add_lora, SHOTLOCK_OT_leave_out,
+    SHOTLOCK_OT_add_lora, SHOTLOCK_OT_leave_out, SHOTLOCK_OT_select_object, SHOTLOCK_OT_clear_object,
 )
 
 

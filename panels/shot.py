@@ -7,13 +7,14 @@ import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
 from ..engine.job import MODELS
-from ..operators import colours, compat, folders, generate, install, properties, sentences, session, strips, takes
+from ..operators import colours, compat, folders, generate, install, properties, sentences, session, strips, takes, told
 from ..operators.plan import DEFAULT_PIXELS, decision
 from . import model, pictures, preferences, words
 
 ICONS = {True: "CHECKMARK", False: "ERROR"}
 PICTURE = 8.0           # the preview's height in buttons
 SURFACES = {"MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "POINTCLOUD"}     # what a prompt can lie on
+MOST_THINGS = 6         # objects with prompts of their own that are listed
 SLOW = 4                # times the default's pixels: capture and finishing take as many times as long
 
 
@@ -21,6 +22,7 @@ def draw_shot(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     scene = context.scene
     layout.use_property_split, layout.use_property_decorate = True, False
     draw_prompt(layout, properties.shot_of(scene))
+    draw_things(layout, scene)
     draw_camera(layout, scene)
     draw_range(layout, scene)
     draw_size(layout, context)
@@ -30,6 +32,23 @@ def draw_prompt(layout: bpy.types.UILayout, settings: properties.ShotlockScene) 
     column = layout.column()
     column.use_property_split = False
     column.prop(settings, "prompt", text="", placeholder="What the shot should look like")
+
+
+def draw_things(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """The objects that have a prompt of their own, whichever is active: what else a take will be told."""
+    things = told.things(scene)
+    column = layout.column(align=True)
+    column.use_property_split = False
+    for thing in things[:MOST_THINGS]:
+        row = column.row(align=True)
+        split = row.split(factor=0.4, align=True)
+        name = split.operator("shotlock.select_object", text=thing.name, translate=False, icon="OBJECT_DATA")
+        split.prop(properties.of_object(thing), "prompt", text="")
+        clear = row.operator("shotlock.clear_object", text="", icon="X")
+        name.object = clear.object = thing.name
+    if len(things) > MOST_THINGS:
+        text = iface_("and {} more objects with a prompt of their own").format(len(things) - MOST_THINGS)
+        column.label(text=text, translate=False, icon="BLANK1")
 
 
 def draw_camera(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:

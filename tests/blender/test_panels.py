@@ -302,6 +302,7 @@ def test_a_redraw_plans_nothing_and_asks_no_disk_and_yet_sees_every_change(saved
     def redraw():
         return text(drawn(shot.SHOTLOCK_PT_shot_sequencer, where) + drawn(take.SHOTLOCK_PT_take, where))
 
+    bpy.data.objects["Box"].shotlock.prompt = "marble"
     redraw()
     plans = counted(monkeypatch, plan, "plan")
     looks = [counted(monkeypatch, os, name) for name in ("stat", "scandir", "listdir", "open")]
@@ -393,6 +394,47 @@ def test_settings_and_preferences_draw(saved, shot):
     values = SimpleNamespace(layout=layout, bl_rna=properties.ShotlockPreferences.bl_rna)
     properties.ShotlockPreferences.draw(values, context(saved))
     assert "[Install Engine]" in text(layout.said)
+
+
+def test_every_object_with_a_prompt_of_its_own_is_listed_whichever_is_active(saved, shot):
+    box, floor = bpy.data.objects["Box"], bpy.data.objects["Floor"]
+    where = context(saved, width=900)
+
+    def said():
+        return drawn(shot.SHOTLOCK_PT_shot_view3d, where)
+
+    def active():
+        layer = bpy.context.view_layer
+        return layer.objects.active.name, sorted(o.name for o in saved.objects if o.select_get())
+
+    assert "[Box]" not in said() and "[Floor]" not in said()
+    box.shotlock.prompt, floor.shotlock.prompt = "white marble", "  "
+    assert "[Box]" in said() and "[Floor]" not in said()
+    floor.shotlock.prompt = "wet sand"
+    assert {"[Box]", "[Floor]"} <= set(said())
+    for name in ("Floor", "Box"):
+        assert bpy.ops.shotlock.select_object(object=name) == {"FINISHED"} and active() == (name, [name])
+    floor.hide_set(True)
+    with pytest.raises(RuntimeError, match="Floor is not seen in this view layer"):
+        bpy.ops.shotlock.select_object(object="Floor")
+    assert active() == ("Box", ["Box"]) and "[Floor]" in said()
+    assert bpy.ops.shotlock.clear_object(object="Floor") == {"FINISHED"}
+    assert floor.shotlock.prompt == "" and box.shotlock.prompt == "white marble"
+    assert "[Floor]" not in said() and "[Box]" in said()
+    bpy.data.objects.remove(box)
+    assert "[Box]" not in said()
+    with pytest.raises(RuntimeError, match="Box cannot be changed in this file"):
+        bpy.ops.shotlock.clear_object(object="Box")
+
+
+def test_of_many_objects_with_prompts_a_few_are_listed_and_the_rest_counted(saved, shot):
+    for number in range(shot.MOST_THINGS + 3):
+        thing = bpy.data.objects.new(f"Stone {number}", bpy.data.meshes["Cube"])
+        saved.collection.objects.link(thing)
+        thing.shotlock.prompt = "granite"
+    said = drawn(shot.SHOTLOCK_PT_shot_sequencer, context(saved, "SEQUENCE_EDITOR", width=900))
+    assert sum(line.startswith("[Stone") for line in said) == shot.MOST_THINGS
+    assert "and 3 more objects with a prompt of their own" in said
 
 
 def listed(monkeypatch, tmp_path, **controls):
