@@ -80,13 +80,53 @@ def test_the_file_stays_as_it_was(saved, tools, tmp_path):
     state()  # in 5.2 reading a mesh's selection makes it
     on_disk, before = Path(bpy.data.filepath).read_bytes(), state()
     listed = sorted(p.name for p in tmp_path.iterdir())
-    made = tools.film(tmp_path / "job", saved)
+    moved = []
+    bpy.app.handlers.frame_change_pre.append(lambda *_: moved.append(bpy.context.scene.frame_current))
+    try:
+        made = tools.film(tmp_path / "job", saved)
+    finally:
+        bpy.app.handlers.frame_change_pre.pop()
+    assert moved == [], "cameras are read in the copy"
     assert state() == before
     assert Path(bpy.data.filepath).read_bytes() == on_disk
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*listed, "job"])
     assert sorted(p.name for p in made.folder.iterdir()) == [
         "camera.npz", "job.json", "objects.npz", "passes", "state", "suns.npz"]
     assert not list((made.folder / "state").iterdir())
+
+
+def compositor(scene):
+    """Its nodes with all their values, and what is linked to what."""
+    tree = scene.compositing_node_group if hasattr(scene, "compositing_node_group") else scene.node_tree
+    links = [(link.from_node.name, link.from_socket.name, link.to_node.name, link.to_socket.name)
+             for link in tree.links]
+    return json.dumps([told(node) for node in tree.nodes], sort_keys=True, default=str), sorted(links)
+
+
+def test_compositor_and_undo_are_as_they_were(saved, tools, tmp_path):
+    """Row 36: no step is added to undo, none is lost; the next undo takes back what the artist did last."""
+    saved.frame_end = 1
+    if hasattr(saved, "compositing_node_group"):
+        tree = saved.compositing_node_group = bpy.data.node_groups.new("Artist", "CompositorNodeTree")
+    else:
+        saved.use_nodes = True
+        tree = saved.node_tree
+    layers, blur = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeBlur")
+    tree.links.new(layers.outputs["Image"], blur.inputs["Image"])
+    box = bpy.data.objects["Box"]
+    for x in (1.0, 2.0, 3.0):
+        box.location.x = x
+        bpy.ops.ed.undo_push(message=f"to {x}")
+    before, passes = compositor(saved), [layer.use_pass_z for layer in saved.view_layers]
+    tools.film(tmp_path / "job", saved)
+    assert compositor(saved) == before and [layer.use_pass_z for layer in saved.view_layers] == passes
+    for x in (2.0, 1.0):
+        bpy.ops.ed.undo()
+        assert bpy.data.objects["Box"].location.x == x
+    for x in (2.0, 3.0):
+        bpy.ops.ed.redo()
+        assert bpy.data.objects["Box"].location.x == x
+    assert not bpy.ops.ed.redo.poll() or bpy.ops.ed.redo() == {"CANCELLED"}
 
 
 def test_unsaved_changes_are_captured(saved, tools, tmp_path):
