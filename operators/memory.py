@@ -1,5 +1,6 @@
 """What was last found on the disk, or by going through a whole scene, for panels: they are drawn many times a second,
-a folder may lie on a slow network, and a scene may have many objects. Knows nothing of what it holds. Acting on a folder always looks at the folder itself."""
+a folder may lie on a slow network, and a scene may have many objects. Knows nothing of what it holds. Acting on a
+folder always looks at the folder itself."""
 
 import time
 from collections.abc import Callable, Hashable

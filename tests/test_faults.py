@@ -370,8 +370,9 @@ import os, sys, threading
 from engine import worker
 private, attempt = worker.private_stdout, worker.attempt
 LINES = [b'\\xff garbage', b'{', b'[]', b'{"type": "format disk"}', b'{"type": "done"}', b'[' * 3000,
-         b'{"type": "done", "job": "another", "report": ""}', b'{"type": "preview", "job": "NAME", "file": "\\\\u0000"}',
-         b'{"type": "progress", "job": "NAME", "phase": "sample", "step": 1, "steps": 2, "eta": NaN}']
+         b'{"type": "done", "job": "another", "report": ""}',
+         b'{"type": "preview", "job": "NAME", "file": "\\\\u0000"}',
+         b'{"type": "progress", "job": "NAME", "phase": "text", "step": 1, "steps": 2, "eta": NaN}']
 
 def private_stdout():
     global wire

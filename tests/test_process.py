@@ -423,5 +423,8 @@ def test_check_tells_what_it_stands_on(tmp_path):
     ended = engine("check", str(tmp_path))
     value = json.loads(ended.stdout)
     assert value["disk"]["free"] > 0 and value["memory"]["free"] > 0 and value["versions"]["torch"] != "missing"
+    bundled = {path.name for path in (ROOT / "engine" / "weights").glob("*.safetensors")}
+    assert {entry["file"] for entry in value["weights"]} == bundled != set()
+    assert all(len(entry["sha256"]) == 64 and entry["bytes"] > 0 for entry in value["weights"])
     assert value["device"].startswith("cpu: ") and value["disk"]["folder"] == str(tmp_path)
     assert ended.returncode == (1 if value["problems"] else 0)

@@ -435,6 +435,13 @@ def test_linked_libraries(still, tools, tmp_path):
     linked = tools.film(tmp_path / "linked", still)
     assert np.array_equal(linked.depth[0], local.depth[0]) and np.array_equal(linked.base[0], local.base[0])
     assert linked.covered("Prop").sum() > 100
+    own = bpy.data.objects["Prop"].override_create(remap_local_usages=True)
+    own.location.x -= 2
+    moved = tools.film(tmp_path / "override", still)
+    assert moved.covered("Prop").sum() > 100, "an override is as good as a local object"
+    middle, other = (np.argwhere(made.covered("Prop")).mean(0)[1] for made in (moved, linked))
+    assert middle < other - 5
+    bpy.ops.wm.save_mainfile()
     library.unlink()
     without = tools.film(tmp_path / "without", still)
     assert any("library.blend" in warning for warning in without.capture.warnings)

@@ -13,8 +13,8 @@ import bpy
 import numpy as np
 import pytest
 
-IN_ORDER = ["Saving a copy of the scene", "Capturing", "Capturing the light", "Starting the engine", "Reading the prompt",
-            "Reading the passes", "Sampling", "Writing frames", "Measuring the camera"]
+IN_ORDER = ["Saving a copy of the scene", "Capturing", "Capturing the light", "Starting the engine",
+            "Reading the prompt", "Reading the passes", "Sampling", "Writing frames", "Measuring the camera"]
 PATIENCE = 240          # seconds that a test waits for a state, on a busy machine
 
 in_one_blender = pytest.mark.skipif(
@@ -311,6 +311,24 @@ def test_a_killed_engine_is_a_failed_job_that_resumes(film, engine):
     assert bpy.ops.shotlock.resume() == {"FINISHED"}
     assert job.state == "done" and len(strips(film)) == 1
     assert sum("Painted" in warning for warning in job.warnings) == 1, job.warnings
+
+
+@in_one_blender
+def test_an_engine_that_does_not_respond_is_said_and_goes_on_when_it_can(film, engine):
+    from shotlock.panels import words
+
+    film.shotlock.steps = 8
+    job = start(engine, film)
+    until(engine, lambda: job.state == "running" and job.phase == "Sampling")
+    process = engine.client().pid
+    os.kill(process, signal.SIGSTOP)
+    try:
+        until(engine, lambda: "The engine does not respond" in words.progress(job))
+        assert job.state == "running" and bpy.ops.shotlock.cancel.poll()
+    finally:
+        os.kill(process, signal.SIGCONT)
+    until(engine, ended(job))
+    assert job.state == "done" and len(strips(film)) == 1 and engine.client().pid == process
 
 
 KILLED = """

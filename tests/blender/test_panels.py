@@ -37,6 +37,8 @@ class Layout:
             return SimpleNamespace(**{key: None for key in rna.properties.keys()})  # noqa: SIM118
         if "text" in kwargs:
             self.said.append(kwargs["text"])
+            if kwargs.get("icon") == "ERROR":
+                self.said.append("(!)")
         return Layout(self.said)
 
 
@@ -168,6 +170,17 @@ def test_the_status_bar_has_one_item_while_there_is_a_job(saved, session):
 def test_every_end_is_told(saved, shot, session, values, expected):
     job_of(session, saved, **values)
     assert expected in text(drawn(shot.SHOTLOCK_PT_shot_view3d, context(saved, width=900)))
+
+
+def test_a_take_that_does_not_follow_is_warned_of_in_plain_words(saved, shot, session):
+    from shotlock.panels import take
+
+    where, line = context(saved, width=900), "does not follow the camera: 1 frame late"
+    for follows, marked in ((True, False), (False, True), (None, False)):
+        job_of(session, saved, state="done", placed=True, report={"verdict": line, "follows": follows})
+        said = text(drawn(shot.SHOTLOCK_PT_shot_view3d, where))
+        assert "Does not follow the camera: 1 frame late" in said and ("(!)" in said) == marked
+    assert take.draw_report is shot.draw_report
 
 
 def in_a_sequencer(session, saved, tmp_path):

@@ -88,9 +88,11 @@ def test_every_operator_and_property_explains_itself(shotlock):
         rna = getattr(bpy.ops.shotlock, name).get_rna_type()
         assert rna.description and not rna.description.endswith((".", ")")), name   # "(undocumented operator)"
         assert_explained(rna, name)
-    groups = (bpy.types.Scene.bl_rna, compat.strip_type().bl_rna)
-    for rna in groups:
+    for rna in (bpy.types.Scene.bl_rna, bpy.types.Object.bl_rna, compat.strip_type().bl_rna):
         assert_explained(rna.properties["shotlock"].fixed_type, rna.identifier)
+    for group in ("known", "references", "loras"):
+        rna = bpy.types.Scene.bl_rna.properties["shotlock"].fixed_type.properties[group].fixed_type
+        assert_explained(rna, group)
     assert_explained(bpy.types.AddonPreferences.bl_rna_get_subclass_py("ShotlockPreferences").bl_rna, "preferences")
 
 
@@ -103,10 +105,11 @@ def assert_explained(rna, owner):
 
 
 def test_operators_that_change_the_file_can_be_undone(shotlock):
-    from shotlock.operators import strips
+    from shotlock.operators import strips, told
 
-    for cls in (strips.SHOTLOCK_OT_redo, strips.SHOTLOCK_OT_match_view, strips.SHOTLOCK_OT_show_as_generated):
-        assert "UNDO" in cls.bl_options
+    for cls in (strips.SHOTLOCK_OT_redo, strips.SHOTLOCK_OT_match_view, strips.SHOTLOCK_OT_show_as_generated,
+                strips.SHOTLOCK_OT_show_strips, *told.CLASSES):
+        assert "UNDO" in cls.bl_options, cls
 
 
 def test_run_time_state_is_not_in_the_file(saved):

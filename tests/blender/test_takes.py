@@ -83,6 +83,20 @@ def test_negative_frames_and_a_frame_step(saved):
     assert [int(e.filename[:6]) for e in second.elements] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
+@pytest.mark.skipif(bpy.app.version[:2] != (4, 5), reason="the same in every Blender, and 5 s long: 4.5 runs this")
+def test_a_shot_of_more_than_9999_frames_keeps_its_order(saved):
+    """Row 15: from below zero; a number of five digits is a name like the others."""
+    folder, count = make(frames=range(-7, -6)), 10_005
+    first = folder / "frames" / "000001.png"
+    for number in range(2, count + 1):
+        os.link(first, folder / "frames" / f"{number:06d}.png")
+    np.savez(folder / "camera.npz", frames=np.arange(-7, count - 7))
+    strip = placed(saved, folder)
+    assert ranges(saved) == [(-7, count - 7)] and takes().read(folder).missing == ()
+    assert [element.filename for element in strip.elements] == sorted(p.name for p in first.parent.iterdir())
+    assert strip.elements[-1].filename == "010005.png"
+
+
 @pytest.mark.parametrize("end, step, held", [
     (10, 3, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4]), (12, 3, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]), (3, 9, [1, 1, 1])])
 def test_a_stepped_shot_covers_its_range_to_the_frame(saved, end, step, held):
