@@ -296,6 +296,11 @@ def test_the_named_view_layer_alone(still, tools, tmp_path):
     assert other.layer_collection.children["Boxes"].exclude
 
 
+def larger(scene):
+    """Three times as many pixels each way: there silhouettes are a smaller share of what is covered."""
+    scene.render.resolution_x, scene.render.resolution_y = 288, 192
+
+
 def scattered(thing, count=3):
     """A geometry nodes modifier that shows `count` cubes beside each other, none of them an object."""
     tree = bpy.data.node_groups.new("Scatter", "GeometryNodeTree")
@@ -313,6 +318,7 @@ def scattered(thing, count=3):
 
 def test_every_kind_of_object(still, tools, tmp_path):
     """Row 27: instances, particles, geometry nodes, text, metaballs, curves: covered as in the render, each by name."""
+    larger(still)
     bpy.data.objects["Floor"].hide_render = True
     bpy.ops.object.text_add(location=(-5, -2, 0), rotation=(1.3, 0, 0))
     bpy.context.object.name, bpy.context.object.data.body = "Words", "MMM"
@@ -329,16 +335,17 @@ def test_every_kind_of_object(still, tools, tmp_path):
     instancer = bpy.data.objects.new("Instancer", None)
     instancer.instance_type, instancer.instance_collection, instancer.location = "COLLECTION", group, (4, 2, 54)
     still.collection.objects.link(instancer)
-    made = tools.film(tmp_path / "job", still)
+    made = tools.film(tmp_path / "job", still, width=288)
     assert {"Words", "Blob", "Ring", "Nodes", "Source"} <= set(made.objects)
     assert all(made.covered(name).sum() > 20 for name in ("Words", "Blob", "Ring", "Nodes", "Source"))
-    assert overlap(made.covered(), alpha(still, tmp_path / "a.png") > 0.5) > 0.95
+    assert overlap(made.covered(), alpha(still, tmp_path / "a.png") > 0.5) >= 0.98
     stored = np.load(made.folder / "objects.npz")["index"]
     assert made.objects["Source"] not in stored and made.objects["Box"] in stored, "an instance has no single place"
 
 
 def test_particles(still, tools, tmp_path):
     """Row 27: objects shown by particles, whose place is their system's."""
+    larger(still)
     still.frame_start = still.frame_end = 2
     still.frame_set(2)
     bpy.data.objects["Floor"].hide_render = True
@@ -351,10 +358,44 @@ def test_particles(still, tools, tmp_path):
     settings.count, settings.frame_start, settings.frame_end, settings.lifetime = 12, 1, 1, 99
     settings.physics_type, settings.render_type, settings.instance_object = "NO", "OBJECT", ball
     settings.particle_size, source.show_instancer_for_render = 0.4, False
-    made = tools.film(tmp_path / "job", still)
+    made = tools.film(tmp_path / "job", still, width=288)
     assert made.covered("Pellet").sum() > 50 and "Source" not in made.objects
-    assert overlap(made.covered(), alpha(still, tmp_path / "a.png") > 0.5) > 0.95
+    assert overlap(made.covered(), alpha(still, tmp_path / "a.png") > 0.5) >= 0.98
     assert made.objects["Pellet"] not in np.load(made.folder / "objects.npz")["index"]
+
+
+def test_curves_and_points(still, tools, tmp_path):
+    """Row 27: hair as curves, and a cloud of points: covered as in the render."""
+    larger(still)
+    bpy.data.objects["Floor"].hide_render = True
+    fur = bpy.data.hair_curves.new("Fur")
+    fur.add_curves([3] * 40)
+    roots = np.random.default_rng(0).uniform(-1, 1, (40, 2))
+    tips = [(x - 3, y - 2, 1 + h) for x, y in roots for h in (0.0, 1.0, 2.0)]
+    fur.position_data.foreach_set("vector", np.array(tips, np.float32).ravel())
+    radius = fur.attributes.get("radius") or fur.attributes.new("radius", "FLOAT", "POINT")
+    radius.data.foreach_set("value", np.full(120, 0.08, np.float32))
+    still.collection.objects.link(bpy.data.objects.new("Fur", fur))
+    bpy.ops.mesh.primitive_grid_add(size=3, location=(3, -2, 2.5), rotation=(1, 0, 0), x_subdivisions=5,
+                                    y_subdivisions=5)
+    bpy.context.object.name = "Cloud"
+    as_points(bpy.context.object, 0.2)
+    made = tools.film(tmp_path / "job", still, width=288)
+    assert all(made.covered(name).sum() > 200 for name in ("Fur", "Cloud"))
+    assert overlap(made.covered(), alpha(still, tmp_path / "a.png") > 0.5) >= 0.98
+
+
+def as_points(thing, radius):
+    """Geometry nodes that show a ball of that radius for every corner of a mesh."""
+    tree = bpy.data.node_groups.new("Points", "GeometryNodeTree")
+    for way in ("INPUT", "OUTPUT"):
+        tree.interface.new_socket("Geometry", in_out=way, socket_type="NodeSocketGeometry")
+    source, points, target = (tree.nodes.new(kind) for kind in (
+        "NodeGroupInput", "GeometryNodeMeshToPoints", "NodeGroupOutput"))
+    points.inputs["Radius"].default_value = radius
+    tree.links.new(source.outputs[0], points.inputs["Mesh"])
+    tree.links.new(points.outputs[0], target.inputs[0])
+    thing.modifiers.new("Points", "NODES").node_group = tree
 
 
 def test_hair(still, tools, tmp_path):
