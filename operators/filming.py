@@ -49,10 +49,11 @@ def film(folder: Path, order: dict[str, Any], say: Callable[..., None]) -> None:
     scene = bpy.data.scenes[plan.scene]
     layer = scene.view_layers[plan.view_layer]
     warnings = lacking.warnings(scene, order)
+    other = lacking.other_in_viewport(scene)
     path = read_cameras(scene, layer, plan)
     warnings += lacking.drivers()
     found = film_path(folder, scene, layer, plan, path, order, say)
-    found["scene"]["warnings"] = warnings
+    found["scene"] |= {"warnings": warnings, "other_in_viewport": other}
     job.write_json(folder / "state" / "captured.json", found)
 
 

@@ -14,7 +14,8 @@ import bpy
 
 from . import caches, trust
 
-MOST_NAMES = 5
+MOST_NAMES = 5  # of one warning
+MOST_TOLD = 100  # of a list that people rarely read
 
 
 def enable_addons(names: Iterable[str]) -> None:
@@ -45,6 +46,18 @@ def warnings(scene: bpy.types.Scene, order: dict[str, Any]) -> list[str]:
         (_of_type(things, {"VOLUME"}) + _foggy(), "Volumes are not in the passes: {}"),
     )
     return [text.format(_list(names)) for names, text in found if names]
+
+
+def other_in_viewport(scene: bpy.types.Scene) -> list[str]:
+    """Objects whose shape is another in the viewport, by their modifiers: what is filmed is that of renders. A fact for
+    whoever compares the two, no warning: nearly every subdivided object has two levels."""
+    things = (t for t in scene.objects if not t.hide_render)
+    return [t.name for t in things if any(map(_has_two_shapes, t.modifiers))][:MOST_TOLD]
+
+
+def _has_two_shapes(modifier: Any) -> bool:
+    levels = getattr(modifier, "levels", 0), getattr(modifier, "render_levels", getattr(modifier, "levels", 0))
+    return modifier.show_render != modifier.show_viewport or (modifier.show_render and levels[0] != levels[1])
 
 
 def drivers() -> list[str]:

@@ -61,7 +61,18 @@ def breaches(path: str, source: str) -> list[str]:
         found += [(line, f"imports {target}: {why}") for why in crossed(path, target)]
     for line, name, call in calls(tree):
         found += [(line, why) for why in misused(path, name, call)]
+    found += [(line, "asks for Blender versions, which only compat.py knows") for line in versions(tree, path)]
     return [f"{path}:{line} {what}" for line, what in sorted(found)]
+
+
+COMPAT = "operators/compat.py"
+
+
+def versions(tree: ast.AST, path: str) -> Iterator[int]:
+    """Lines that ask which Blender this is; its name in words may be told anywhere."""
+    for node in ast.walk(tree):
+        if path != COMPAT and isinstance(node, ast.Attribute) and ast.unparse(node).endswith("app.version"):
+            yield node.lineno
 
 
 def forbidden(path: str, name: str) -> Iterator[str]:
@@ -152,6 +163,8 @@ PLANTED = {
     ("engine/weights/convert.py", "torch.load('x.pth')"): "reads pickles",
     ("engine/weights/convert.py", "torch.load('x.pth', weights_only=trusted)"): "reads pickles",
     ("operators/takes.py", "print('here')"): "prints",
+    ("operators/takes.py", "if bpy.app.version < (5, 0): pass"): "Blender versions",
+    ("panels/shot.py", "from bpy import app; old = app.version"): "Blender versions",
 }
 
 

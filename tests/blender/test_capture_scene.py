@@ -412,13 +412,14 @@ def test_hair(still, tools, tmp_path):
 
 
 def test_render_level_and_displacement(still, tools, tmp_path):
-    """Row 30: subdivision at the render's level, displacement as geometry."""
+    """Row 30: subdivision at the render's level, displacement as geometry; that the viewport's is another is told."""
     box = bpy.data.objects["Box"]
     cube = tools.film(tmp_path / "cube", still)
     subdivide = box.modifiers.new("Round", "SUBSURF")
     subdivide.levels, subdivide.render_levels = 0, 4
     ball = tools.film(tmp_path / "ball", still)
     assert ball.covered("Box").sum() < 0.8 * cube.covered("Box").sum()
+    assert cube.job.scene["other_in_viewport"] == [] and ball.job.scene["other_in_viewport"] == ["Box"]
     made = paint(box)
     made.displacement_method = "DISPLACEMENT"
     nodes, links = made.node_tree.nodes, made.node_tree.links

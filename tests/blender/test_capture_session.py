@@ -1,6 +1,7 @@
 """A capture as the artist lives through it: their file stays as it was, scripts keep their trust, cancel is at once,
 what goes wrong is said, and nothing is left running or lying about."""
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -420,6 +421,23 @@ def test_progress_counts_the_frames(tiny, tools, tmp_path):
     assert light[-1][1] == light[-1][2]
     assert 0 < capture.saved_seconds < 5
     assert capture.tick() is None
+
+
+@pytest.mark.skipif(bpy.app.version[:2] != (4, 5), reason="the same in every Blender: 4.5 runs this")
+def test_memory_does_not_grow_with_the_shot(tiny, tools, tmp_path):
+    """A frame that were held would be 4 MB and more; what is written is mapped, and not the process' own."""
+    tiny.render.resolution_x, tiny.render.resolution_y, tiny.frame_end = 240, 160, 24
+    capture, held = tools.shoot(tmp_path, tiny, width=240, samples=1), {}
+    while capture.tick() and capture.done < 24:
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{capture._process.pid}/status").read_text()
+            own = [int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("RssAnon")]
+            held[capture.done] = max(held.get(capture.done, 0), *own, 0)
+        time.sleep(0.01)
+    assert capture.state == "running"
+    capture.cancel()
+    early, late = (max(held.get(i, 0) for i in some) for some in (range(5, 10), range(19, 24)))
+    assert 50 < early < late + 50 and late < early + 25, held
 
 
 def test_cancel_is_at_once_and_leaves_nothing(tiny, tools, tmp_path):

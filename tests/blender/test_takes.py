@@ -69,6 +69,7 @@ def test_a_strip_has_the_shots_exact_frames_and_settings(saved, tmp_path):
     assert ranges(saved) == [(1, 6)]
     assert strip.directory == "//shots/Cam A/take_001/frames/"
     assert [element.filename for element in strip.elements] == [f"{i:06d}.png" for i in range(1, 6)]
+    assert (strip.transform.scale_x, strip.transform.scale_y) == (8, 8), "12x8 pixels fill the 96x64 of the scene"
     made = strip.shotlock
     assert (made.prompt, made.seed, made.steps, made.model) == ("rain, neon", 7, 3, "lite")
     assert (made.guidance, made.control_strength) == (1.5, 0.5)
