@@ -32,10 +32,9 @@ def settings_of(context: bpy.types.Context) -> properties.ShotlockScene:
 def things(scene: bpy.types.Scene) -> tuple[bpy.types.Object, ...]:
     """The scene's objects that have a prompt of their own. For panels: a scene may have many objects, and they are gone
     through now and then, not at every redraw."""
-    names = memory.look(("things", scene.session_uid), lambda: tuple(
+    names: tuple[str, ...] = memory.look(("things", scene.session_uid), lambda: tuple(
         thing.name for thing in scene.objects if properties.of_object(thing).prompt.strip()))
-    found = (scene.objects.get(name) for name in names)
-    return tuple(thing for thing in found if thing)
+    return tuple(scene.objects[name] for name in names if name in scene.objects)
 
 
 def know(settings: Any, place: str, frame: int, path: Path) -> None:
