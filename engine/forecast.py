@@ -42,7 +42,7 @@ def forecast(values: Mapping[str, Any]) -> dict[str, Any]:
     at = generate_wan.chosen_machine()
     model = networks.open_model(entry, at.device, at.dtype)
     networks.merge(model, loras)
-    generate_wan.refuse(asked, model.transformer, entry)
+    generate_wan.refuse(asked, model.transformer, entry, counts)
     recipe = generate_wan.recipe_of(model, loras)
     size = generate_wan.sampled_size(asked.size, recipe, model)
     settled = job.settled(asked, recipe.steps, recipe.guidance)

@@ -30,6 +30,7 @@ TILED: Mapping[tuple[str, int], tuple[int, int]] = {  # in tiles: bytes a pixel 
     ("2.1", 4): (2610, 10800), ("2.1", 2): (1305, 5400), ("2.2", 4): (2205, 10500), ("2.2", 2): (1105, 5250),
 }  # fmt: skip
 AUTOENCODER = {"2.1": 126_900_000, "2.2": 704_700_000}  # parameters
+LOOKING = 38_000_000  # bytes beside the image encoder's weights while it runs: the widest one in float32, and tokens
 UMT5 = 5_680_900_000
 UMT5_TABLE = 256_384 * 4096  # of them in the table of tokens, which needs no product
 
@@ -46,6 +47,7 @@ class Facts:
     text: int = UMT5  # parameters of the text encoder
     text_blocks: int = 24
     generation: str = "2.1"  # of the autoencoder
+    image: int = 0  # bytes of the image encoder as it is stored, where there is one
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,11 @@ def remembered(facts: Facts, clip: Clip, size: int) -> int:
     return clip.width * clip.height * PICTURE[facts.generation, "decode", True, size] * 3 // 4
 
 
+def looking(facts: Facts) -> int:
+    """While the image encoder looks at a picture; on every rung it comes for that, and is freed."""
+    return facts.image and facts.image + LOOKING
+
+
 def of(facts: Facts, clip: Clip, rung: Rung, size: int = 2, decoding: int = 4) -> Need:
     """A job's need on one rung; `size` bytes of a weight, `decoding` those of the autoencoder."""
     block = 1 if rung.eight_bit else size
@@ -132,12 +139,13 @@ def of(facts: Facts, clip: Clip, rung: Rung, size: int = 2, decoding: int = 4) -
     autoencoder = AUTOENCODER[facts.generation] * decoding
     run = sampling(facts, clip, rung)
     chunk = max(picture(facts, clip, rung, way, decoding) for way in ("encode", "decode"))
+    image = looking(facts)
     if rung.stays:
-        device = text + whole * facts.experts + autoencoder + max(run, chunk)
+        device = text + whole * facts.experts + autoencoder + max(run, chunk, image)
     elif rung.alone:
-        device = max(text_on_device, on_device + run, autoencoder + chunk)
+        device = max(text_on_device, on_device + run, autoencoder + chunk, image)
     else:
-        device = max(text, on_device + autoencoder + max(run, chunk))
+        device = max(text, on_device + autoencoder + max(run, chunk, image))
     host = max(whole, text) if rung.swapped else 0
     host += remembered(facts, clip, decoding) if rung.tiled else 0
     return Need(round(device), round(host))

@@ -136,14 +136,12 @@ def test_an_expert_is_told_by_its_name(path, expected):
 
 def official_file(part, file, name):
     """An official file as `inspect` tells of it: what its catalogue entry says, none of its numbers."""
-    kinds = {"text": "umT5-XXL encoder", "autoencoder": "Wan2.1 autoencoder"}
-    if part == "image":
-        return find.Found(Path("/m/clip_vision") / file.name, "image", {"bytes": 1})
+    kinds = {"text": "umT5-XXL encoder", "autoencoder": "Wan2.1 autoencoder", "image": "CLIP ViT-H/14 image encoder"}
     variant = name if part in ("transformer", "transformer_low") else kinds[part]
     if part == "autoencoder" and "2.2" in file.name:
         variant = "Wan2.2 autoencoder"
     config = catalogue.CHECKPOINTS[variant].config
-    report = {"variant": variant, "dimensions": asdict(config), "parameters": 1, "tokenizer": True,
+    report = {"variant": variant, "dimensions": asdict(config), "parameters": 1, "tokenizer": True, "bytes": 1,
               "controls": list(getattr(config, "controls", ()))}  # fmt: skip
     return find.Found(Path("/m") / manager.KINDS[part] / file.name, part.removesuffix("_low"), report)
 

@@ -10,7 +10,9 @@ import torch
 from engine import need
 from engine.models.wan import autoencoder
 from engine.models.wan.autoencoder import Autoencoder, Past, spans
+from engine.models.wan.catalogue import CLIP as CLIP_ENCODER
 from engine.models.wan.config import AutoencoderConfig, WanConfig
+from engine.models.wan.image import ImageEncoder
 from engine.models.wan.linear import Linear, multiply_in_eight_bits, scaled_product
 from engine.models.wan.transformer import Controls, Wan
 from engine.weights import checkpoint, networks
@@ -20,6 +22,7 @@ FULL = {"2.1": AutoencoderConfig("2.1", 96, 96, 16), "2.2": AutoencoderConfig("2
 SMALL = {"2.1": AutoencoderConfig("2.1", 4, 4, 16), "2.2": AutoencoderConfig("2.2", 8, 8, 48)}
 VACE_SMALL = need.Facts(width=1536, blocks=45, parameters=2_150_000_000, vace=True)
 VACE_LARGE = need.Facts(width=5120, blocks=48, parameters=17_340_000_000, vace=True)
+UMT5_SMALL = need.UMT5_TABLE + 10**6
 CLIP = need.Clip(832, 480, 32_760)
 
 
@@ -83,6 +86,29 @@ def test_pictures_take_what_is_computed(live, monkeypatch, generation, way, sing
     rung = replace(need.RUNGS[0], alone=single, tiled=tiled)
     facts, size = replace(VACE_SMALL, generation=generation), torch.finfo(dtype).bits // 8
     assert counted.peak == pytest.approx(need.picture(facts, CLIP, rung, way, size), rel=0.03)
+
+
+def test_the_image_encoder_takes_what_is_computed(live):
+    """Of full size, its weights in halves as Comfy has them: what it makes while it looks at a picture."""
+    with torch.device("meta"):
+        model = ImageEncoder(CLIP_ENCODER).eval().half()
+        picture = torch.empty(1, 3, 480, 832)
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.float()
+    model.transformer = model.transformer[:3]  # all blocks but the last are like these
+    with torch.no_grad(), live.FusedAttention(), live.Live() as counted:
+        model(picture)
+    assert counted.peak == pytest.approx(need.LOOKING, rel=0.05)
+
+
+@pytest.mark.parametrize("rung", need.RUNGS[:-1])
+def test_an_image_encoder_counts_where_it_is_the_largest(rung):
+    """At a tiny picture: all networks together on the first rung, else whatever is held with it."""
+    small, tiny = need.Facts(width=128, blocks=2, parameters=10**6, text=UMT5_SMALL), need.Clip(16, 16, 1)
+    looks = replace(small, image=5 * need.GB)
+    more = need.of(looks, tiny, rung).device - need.of(small, tiny, rung).device
+    assert 0 < more <= 5 * need.GB + need.LOOKING <= need.of(looks, tiny, rung).device
 
 
 def moved(past, device):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..models.wan import catalogue, config, names, vocabulary
 from ..models.wan.autoencoder import Autoencoder
+from ..models.wan.image import ImageEncoder
 from ..models.wan.linear import EIGHT_BITS, Linear
 from ..models.wan.text import TextEncoder
 from ..models.wan.tokenizer import Tokenizer
@@ -26,12 +27,14 @@ from .header import AGAIN, BadWeights, Entry, Header, read_set
 from .kinds import foreign, further
 
 READ = {"F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "F64": 8}
-BLOCKS = ("blocks.", "vace_blocks.", "token_embedding.", "encoder.", "decoder.")  # what runs in the chosen precision
+BLOCKS = (  # what runs in the chosen precision
+    "blocks.", "vace_blocks.", "token_embedding.", "encoder.", "decoder.", "transformer.",
+)  # fmt: skip
 FINE = ("modulation", "gamma", "emb_pos", "pos_embedding.embedding.weight")  # few numbers that are added or scale all
 SPIECE = "spiece_model"  # a tokenizer's bytes, within a text encoder's file
 
 Tick = Callable[[], None]
-Network = Wan | Autoencoder | TextEncoder
+Network = Wan | Autoencoder | TextEncoder | ImageEncoder
 
 
 def _nothing() -> None:
@@ -95,6 +98,8 @@ def made(found: config.Config) -> Network:
     with torch.device("meta"):
         if isinstance(found, config.WanConfig):
             return Wan(found)
+        if isinstance(found, config.ImageConfig):
+            return ImageEncoder(found)
         return Autoencoder(found) if isinstance(found, config.AutoencoderConfig) else TextEncoder(found)
 
 
