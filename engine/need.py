@@ -32,7 +32,7 @@ TILED: Mapping[tuple[str, str, int], tuple[int, int]] = {  # in tiles: bytes a p
     ("2.2", "decode", 4): (2205, 10500), ("2.2", "decode", 2): (1105, 5250),
     ("2.2", "encode", 4): (579, 3750), ("2.2", "encode", 2): (311, 2134),
 }  # fmt: skip
-REMEMBERED = {"2.1": 7680, "2.2": 5888}  # bytes a pixel that tiles' layers remember between chunks of decoding, in 32 bits
+REMEMBERED = {"2.1": 7680, "2.2": 5888}  # bytes a pixel that tiles' layers keep between chunks of decoding in 32 bits
 OVERLAP = 2.05  # what tiles read, all together, over the picture
 AUTOENCODER = {"2.1": 126_900_000, "2.2": 704_700_000}  # parameters
 LOOKING = 38_000_000  # bytes beside the image encoder's weights while it runs: the widest one in float32, and tokens

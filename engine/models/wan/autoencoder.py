@@ -326,14 +326,15 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, past: Past, tiles: Sequence[Tile] = ()) -> Tensor:
         """A chunk (B, C, 1 or 4, H, W) -> mean and log variance of one latent frame (B, 2 C', 1, h, w)."""
-        rest = [*self.downsamples[self.coarse :], *self.middle, *self.head]
+        rest = [*list(self.downsamples)[self.coarse :], *self.middle, *self.head]
         if not tiles:
             return through(rest, self.fine(x, past), past)
         return through(rest, in_tiles(self.fine, x, past, tiles, FINE, 1), past)
 
     def fine(self, x: Tensor, past: Past) -> Tensor:
         """The layers before the frame is a quarter of its size: they are large, and see no more than their margin."""
-        first, then = [self.conv1, *self.downsamples[: self.full]], self.downsamples[self.full : self.coarse]
+        layers = list(self.downsamples)[: self.coarse]
+        first, then = [self.conv1, *layers[: self.full]], layers[self.full :]
         return through(then, each_by_itself(first, x, past), past)  # without a name, for a name would hold it
 
 
@@ -358,7 +359,7 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor, past: Past, tiles: Sequence[Tile] = ()) -> Tensor:
         """One latent frame (B, C, 1, h, w) -> its pictures (B, C', 1 or 4, H, W)."""
-        first = [self.conv1, *self.middle, *self.upsamples[: self.coarse]]
+        first = [self.conv1, *self.middle, *list(self.upsamples)[: self.coarse]]
         if not tiles:
             return each_by_itself([*first, *self.rest], x, past)
         x = each_by_itself(first, x, past)
@@ -367,7 +368,7 @@ class Decoder(nn.Module):
     @property
     def rest(self) -> list[nn.Module]:
         """The layers beyond FINE pixels a latent pixel: they are large, and see no more than their margin."""
-        return [*self.upsamples[self.coarse :], *self.head]
+        return [*list(self.upsamples)[self.coarse :], *self.head]
 
 
 class Autoencoder(nn.Module):
@@ -429,7 +430,8 @@ class Autoencoder(nn.Module):
 
     def decoding(self, latents: Tensor, tick: Tick = _nothing) -> Iterator[Tensor]:
         """(B, C, T, h, w) -> pictures of one latent frame after the other: (B, 3, 1, H, W), then (B, 3, 4, H, W)."""
-        past, tiles = Past(tick, self.single), self.tiles(*latents.shape[3:], FINE, MARGIN)
+        height, width = latents.shape[3:]
+        past, tiles = Past(tick, self.single), self.tiles(height, width, FINE, MARGIN)
         mean, deviation = self.statistics(latents.device)
         for latent in latents.split(1, 2):
             x = self.conv2((latent.float() * deviation + mean).to(self.compute))
