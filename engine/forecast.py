@@ -66,7 +66,8 @@ def clip_of(asked: job.Job, size: tuple[int, int], frames: int, longest: int, mo
     shape = shapes.latent(min(frames, longest), size[1], size[0], model.latents)
     front = len(asked.references) if model.transformer.vace_layers else 0
     tokens = (windows.latent_frames(min(frames, longest)) + front) * (shape.tokens // shape.frames)
-    return need.Clip(*size, tokens, asked.guidance != 1)
+    cached = bool(asked.speed.get("cache")) and frames <= longest
+    return need.Clip(*size, tokens, asked.guidance != 1, cached)
 
 
 def rung(facts: need.Facts, clip: need.Clip, at: Any, machine: Any) -> dict[str, Any]:
