@@ -1,5 +1,5 @@
-"""The bench of a Wan model on a network of a few thousand numbers: what it prints can be read, and its figures agree with
-each other and with operations counted by hand. How fast anything is, is not looked at."""
+"""The bench of a Wan model on a network of a few thousand numbers: what it prints can be read, and its figures agree
+with each other and with operations counted by hand. How fast anything is, is not looked at."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import official
 from ..official import AUTOENCODER, IMAGE, LOW, TEXT, TOKENIZER, TRANSFORMER
-from . import inspection
+from . import comfy_paths, inspection
 from .header import SHARD, BadWeights
 from .kinds import FURTHER
 
@@ -22,6 +22,7 @@ KINDS = ("diffusion_models", "unet", "vae", "text_encoders", "clip", "clip_visio
 """Folders of ComfyUI's `models` that may hold a part of a video model."""
 
 COMFY = ("ComfyUI", "comfyui", "Documents/ComfyUI", "ComfyUI_windows_portable/ComfyUI")  # of somebody's home
+FURTHER_PLACES, DESKTOPS = "extra_model_paths.yaml", "extra_models_config.yaml"  # ComfyUI's lists of other folders
 TOKENIZERS = ("tokenizer.json", "spiece.model")
 MOST_FILES, DEEPEST = 5000, 6
 ROLES = {  # `inspect` -> official.PARTS
@@ -72,7 +73,20 @@ def places(environment: Mapping[str, str] | None = None) -> list[Path]:
     comfy: list[Path | str | None] = [env.get("COMFYUI_PATH"), *(home / place for place in COMFY)]
     named = [*(Path(place) for place in hubs if place), cache / "huggingface" / "hub"]
     named += [Path(place) / "models" for place in comfy if place]
+    lists = [*(Path(place) / FURTHER_PLACES for place in comfy if place), settings(env, home) / DESKTOPS]
+    named += [folder for listing in lists for folder in comfy_paths.folders(listing, KINDS)]
     return unique(place for place in named if place.is_dir())
+
+
+def settings(env: Mapping[str, str], home: Path) -> Path:
+    """Where ComfyUI's desktop program keeps its own."""
+    if sys.platform == "win32":
+        base = Path(env.get("APPDATA") or home / "AppData" / "Roaming")
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Application Support"
+    else:
+        base = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
+    return base / "ComfyUI"
 
 
 def unique(paths: Iterable[Path]) -> list[Path]:
