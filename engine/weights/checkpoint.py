@@ -8,8 +8,9 @@ they were stored. Knows files and networks; knows no job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -85,7 +86,7 @@ def open_set(path: Path | str, role: str = "") -> Checkpoint:
     except config.Unknown as error:
         raise BadWeights(f"{file} is a damaged Wan {named.role}: {error}; {AGAIN}") from error
     checkpoint = Checkpoint(headers, named, found, catalogue.known(official))
-    refuse_misfits(checkpoint, made(found), official)
+    refuse_misfits(checkpoint, official)
     return checkpoint
 
 
@@ -103,10 +104,15 @@ def made(found: config.Config) -> Network:
         return Autoencoder(found) if isinstance(found, config.AutoencoderConfig) else TextEncoder(found)
 
 
-def refuse_misfits(checkpoint: Checkpoint, model: nn.Module, official: config.Shapes) -> None:
+@lru_cache(maxsize=32)
+def wanted_shapes(found: config.Config) -> Mapping[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in made(found).state_dict().items()}
+
+
+def refuse_misfits(checkpoint: Checkpoint, official: config.Shapes) -> None:
     """Every tensor that the network has is there, of its shape and of a type that can be read, and no other is."""
     file, held = checkpoint.file, checkpoint.tensors
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    wanted = wanted_shapes(checkpoint.config)
     for name, shape in wanted.items():
         if name not in official:
             raise BadWeights(f"{file} lacks {name}: {AGAIN}")
