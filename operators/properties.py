@@ -178,11 +178,11 @@ def speed_properties() -> dict[str, Any]:
                         "window only",
         ),
         "speed_products": BoolProperty(
-            name="8-Bit Products", default=False, options=set(),
+            name="Products in 8 Bits", default=False, options=set(),
             description="The blocks multiply in 8 bits: faster on cards that can, and details change",
         ),
         "speed_decode": BoolProperty(
-            name="16-Bit Decoding", default=True, options=set(),
+            name="Decoding in 16 Bits", default=True, options=set(),
             description="On a card, pictures are decoded in 16 bits where they differ from those in 32 by 1 of 255 or "
                         "less",
         ),
