@@ -42,7 +42,7 @@ def forecast(values: Mapping[str, Any]) -> dict[str, Any]:
     at = generate_wan.chosen_machine()
     model = networks.open_model(entry, at.device, at.dtype)
     networks.merge(model, loras)
-    generate_wan.refuse(asked, model.transformer, entry)
+    generate_wan.refuse(asked, model.transformer, entry, counts)
     recipe = generate_wan.recipe_of(model, loras)
     size = generate_wan.sampled_size(asked.size, recipe, model)
     settled = job.settled(asked, recipe.steps, recipe.guidance)
@@ -66,7 +66,8 @@ def clip_of(asked: job.Job, size: tuple[int, int], frames: int, longest: int, mo
     shape = shapes.latent(min(frames, longest), size[1], size[0], model.latents)
     front = len(asked.references) if model.transformer.vace_layers else 0
     tokens = (windows.latent_frames(min(frames, longest)) + front) * (shape.tokens // shape.frames)
-    return need.Clip(*size, tokens, asked.guidance != 1)
+    cached = bool(asked.speed.get("cache")) and frames <= longest
+    return need.Clip(*size, tokens, asked.guidance != 1, cached)
 
 
 def rung(facts: need.Facts, clip: need.Clip, at: Any, machine: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from . import wan_speed as speed
 from .diffusion import sampler, schedule, unipc
 from .models.wan import controls, recipes, shapes
 from .models.wan.autoencoder import FINE, MARGIN, Autoencoder
-from .models.wan.config import IMAGE_WIDTH, WanConfig
+from .models.wan.config import WanConfig
 from .models.wan.transformer import NO_CONTROLS, Controls, Wan
 from .shot import Shot, thinned
 from .state import State
@@ -82,7 +82,7 @@ def begin(shot: Shot, say: Say, stop: Stop, _weights: Path) -> Run:
     at = chosen_machine()
     model = networks.open_model(entry, at.device, at.dtype, lambda: tick(stop))
     told = networks.merge(model, loras)
-    refuse(shot.job, model.transformer, entry)
+    refuse(shot.job, model.transformer, entry, [b - a for a, b in pairwise([*shot.job.cuts, shot.frames])])
     recipe = recipe_of(model, loras)
     shot = dataclasses.replace(shot, job=job.settled(shot.job, recipe.steps, recipe.guidance, shift(recipe, shot)))
     state = State(shot.job, fingerprint := networks.fingerprint(model, loras))
@@ -150,10 +150,10 @@ def sampled_size(size: tuple[int, int], recipe: recipes.Recipe, model: Networks)
 # ---------------------------------------------------------------- what the model can be told
 
 
-def refuse(j: job.Job, config: WanConfig, entry: registry.Entry) -> None:
-    """Raises BadJob for a control that the job asks for and the model lacks, by name."""
+def refuse(j: job.Job, config: WanConfig, entry: registry.Entry, cameras: Sequence[int]) -> None:
+    """Raises BadJob for a control that the job asks for and the model lacks, by name. cameras: frames of each."""
     name = entry.title or entry.name
-    able, last = config.controls, max((e["frame"] for e in j.known), default=0)
+    able = config.controls
     if j.control_strength and not {"control video", "camera"} & set(able) and j.denoise == 1:
         raise job.BadJob(
             f"{name} can be told neither depth nor camera, so its frames would not follow the shot: choose a VACE, "
@@ -167,14 +167,15 @@ def refuse(j: job.Job, config: WanConfig, entry: registry.Entry) -> None:
     if len(j.references) > most:
         raise job.BadJob(f"{name} reads {most} reference pictures at most, not {len(j.references)}: leave some out")
     if j.known and not config.vace_layers:
-        refuse_known(j, name, able, last)
-    if config.image and not j.known and not config.camera_fold and not config.reference_channels:
-        raise job.BadJob(f"{name} goes on from a first frame, and the job has none: give one, or choose another model")
-    if config.image and j.known and official_image(entry) is None:
+        refuse_known(j, name, able, sum(cameras) - 1)
+    if needs_first(config):
+        refuse_without_first(j, name, able, cameras)
+    if config.image and (j.known or j.references) and official.IMAGE not in entry.files:
         raise job.BadJob(f"{name} looks at its first frame through CLIP, which its entry lacks: import clip_vision_h")
 
 
 def refuse_known(j: job.Job, name: str, able: Sequence[str], last: int) -> None:
+    """last: the shot's last frame."""
     if "first frame" not in able:
         raise job.BadJob(f"{name} has no input for known frames: choose a VACE model, or leave them out")
     frames = sorted(e["frame"] for e in j.known)
@@ -185,8 +186,22 @@ def refuse_known(j: job.Job, name: str, able: Sequence[str], last: int) -> None:
         raise job.BadJob(f"{name} can be told {what} only, not frame {shown}: choose a VACE model, or leave it out")
 
 
-def official_image(entry: registry.Entry) -> Path | None:
-    return entry.files.get("image")
+def needs_first(config: WanConfig) -> bool:
+    """Whether a checkpoint was never trained without a first frame: beside the noise it reads that and a mask alone."""
+    more = config.camera_fold or config.reference_channels or config.vace_layers
+    return config.extra_channels == controls.MASK + config.out_channels and not more
+
+
+def refuse_without_first(j: job.Job, name: str, able: Sequence[str], cameras: Sequence[int]) -> None:
+    if not j.known:
+        raise job.BadJob(f"{name} goes on from a first frame, and the job has none: give one, or choose another model")
+    if "last frame" in able and len(j.known) < 2:
+        raise job.BadJob(f"{name} goes from a first frame to a last one, and the job has one of them: give both")
+    if len(cameras) > 1:
+        raise job.BadJob(
+            f"{name} goes on from a first frame, and only one of {len(cameras)} cameras has one: film each camera as a "
+            "shot of its own, or choose another model"
+        )
 
 
 # ---------------------------------------------------------------- memory
@@ -319,6 +334,7 @@ def read_controls(run: Run, clip: Clip) -> list[str]:
     config, made = run.model.transformer, []
     run.phase("conditions", clip.number, len(clips(run)))
     makers = {
+        "image": (config.image, make_image),  # first: where networks come one at a time, the autoencoder comes once
         "vace": (bool(config.vace_layers), make_vace), "extra": (bool(config.extra_channels), make_extra),
         "reference": (bool(config.reference_channels), make_reference),
         "first": (is_overwritten(run, clip), make_first),
@@ -368,21 +384,20 @@ def make_extra(run: Run, clip: Clip, name: str) -> None:
                 out[at:, :1] = autoencoder.encode(first, run.tick)[0].cpu()
             return
         height, width = clip.shape.height, clip.shape.width
-        out[at : at + 4] = controls.known_frames(list(pictures), len(clip.frames), height, width)
+        out[at : at + controls.MASK] = controls.known_frames(list(pictures), len(clip.frames), height, width)
         grey = torch.zeros(3, 1, *run.shot.size[::-1])
 
         def frame(indices: list[int]) -> Tensor:
             return torch.cat([pictures[i][:, None] if i in pictures else grey for i in indices], 1)
 
-        put_encoded(run, out[at + 4 :], clip, frame, autoencoder, within=True)
+        put_encoded(run, out[at + controls.MASK :], clip, frame, autoencoder, within=True)
 
 
 def known_pictures(run: Run, clip: Clip) -> dict[int, Tensor]:
-    """Known frames of a clip (3, H, W) by their place in it; the last frame of a padded clip stands at its end."""
+    """Known frames of a clip (3, H, W) by their place in it; padding repeats the last frame, and so shows it, too."""
     seen = scene.known(run.shot, run.full or run.shot).pictures
-    here = {f - clip.start: picture for f, (picture, _) in seen.items() if clip.start <= f < clip.stop}
-    last = clip.stop - clip.start - 1
-    return {(len(clip.frames) - 1 if i == last and i else i): picture for i, picture in here.items()}
+    frames = clip.frames
+    return {i: seen[frame][0] for i, frame in enumerate(frames) if frame in seen}
 
 
 def put_encoded(
@@ -406,6 +421,28 @@ def make_reference(run: Run, clip: Clip, name: str) -> None:
     picture = scene.reference(job.inside(full.job.folder, full.job.references[0]), run.shot.size)
     latent = run.model.autoencoder().encode(picture[None, :, None].to(run.model.device), run.tick)
     run.state.keep(name, latent[0, :, 0].cpu().numpy())
+
+
+def make_image(run: Run, clip: Clip, name: str) -> None:
+    """CLIP's tokens (I, D) of what a clip goes on from, first frame before last; zeros where there is nothing, as
+    VideoX-Fun has it. The encoder is freed: nothing else needs it."""
+    config, pictures = run.model.transformer, looked_at(run, clip)
+    if not pictures:
+        run.state.keep(name, np.zeros((config.image_positions or IMAGE_TOKENS, config.image_width), np.float32))
+        return
+    tokens = run.model.image()(torch.stack(pictures).to(run.model.device), run.tick).flatten(0, 1).cpu()
+    run.model.let_go(official.IMAGE)
+    run.state.keep(name, tokens.numpy())
+
+
+def looked_at(run: Run, clip: Clip) -> list[Tensor]:
+    """The pictures (3, H, W) that CLIP is shown: a subject's, where the model was trained with one, else those of known
+    frames, the first before the last."""
+    full = run.full or run.shot
+    if full.job.references:
+        return [scene.as_tensor(scene.load_picture(job.inside(full.job.folder, full.job.references[0])))]
+    pictures, last = known_pictures(run, clip), clip.stop - clip.start - 1
+    return [pictures[i] for i in sorted({0, last}) if i in pictures]
 
 
 def is_overwritten(run: Run, clip: Clip) -> bool:
@@ -509,8 +546,8 @@ class Told:
             found["extra"] = self.weakened(self.part(extra, window, 0), strength)
         if model.config.camera_fold and strength:
             found["camera"] = strength * self.camera(model, window)
-        if model.config.image:
-            found["image"] = self.image(model)
+        if (tokens := self.array("image")) is not None:
+            found["image"] = model.read_image(torch.from_numpy(np.array(tokens))[None].to(self.run.model.device))
         if (reference := self.array("reference")) is not None:
             found["reference"] = torch.from_numpy(np.array(reference))[None].to(self.run.model.device)
         return Controls(**found) if found else NO_CONTROLS
@@ -534,12 +571,6 @@ class Told:
         rays = scene.rays(self.run.shot, frames)
         parts = [model.read_camera(part.to(self.run.model.device)) for part in rays.split(1, 2)]
         return torch.cat(parts, 2)
-
-    def image(self, model: Wan) -> Tensor:
-        """CLIP's tokens of the first frame; zeros where there is none, as VideoX-Fun has it."""
-        tokens = self.run.state.find("image")
-        found = torch.zeros(1, IMAGE_TOKENS, IMAGE_WIDTH) if tokens is None else torch.from_numpy(np.array(tokens))
-        return model.read_image(found.to(self.run.model.device))
 
 
 def sample(run: Run, clip: Clip, states: Tensor, names: list[str]) -> None:

@@ -42,7 +42,7 @@ MOST_STEPS = 200
 MOST_SEED = 2**31 - 1               # what Blender's whole numbers hold
 MOST_GUIDANCE = 30.0
 MOST_CONTROL = 1.0
-MOST_SHIFT = 100.0
+LEAST_SHIFT, MOST_SHIFT = 0.01, 100.0
 MOST_PICTURES = 1000                 # known frames, reference pictures
 MOST_LORAS = 16
 BLOCKS, BLOCK = 64, 4096            # of a large file that are hashed
@@ -302,7 +302,7 @@ def _speed(value: Any, _: dict) -> str | None:
 CHECKS: Mapping[str, Callable[[Any, dict], str | None]] = {
     "id": _name, "model": _name, "prompt": _text(LONGEST_PROMPT), "negative_prompt": _text(LONGEST_PROMPT),
     "seed": _integer(0, MOST_SEED), "steps": _integer(1, MOST_STEPS), "guidance": _number(0, MOST_GUIDANCE),
-    "shift": _number(0.01, MOST_SHIFT), "control_strength": _number(0, MOST_CONTROL),
+    "shift": _number(LEAST_SHIFT, MOST_SHIFT), "control_strength": _number(0, MOST_CONTROL),
     "control_start": _number(0, 1), "control_end": _control_end, "denoise": _number(LEAST_NOISE, 1),
     "known": _known, "references": _references, "loras": _loras, "speed": _speed, "fps": _fps,
     "size": _size, "crop": _crop, "cuts": _cuts,

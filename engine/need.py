@@ -26,10 +26,16 @@ PICTURE: Mapping[tuple[str, str, bool, int], int] = {  # bytes a pixel while a c
     ("2.2", "encode", False, 4): 5985, ("2.2", "encode", True, 4): 4065,
     ("2.2", "encode", False, 2): 3507, ("2.2", "encode", True, 2): 2304,
 }  # fmt: skip
-TILED: Mapping[tuple[str, int], tuple[int, int]] = {  # in tiles: bytes a pixel of the picture, and of a tile
-    ("2.1", 4): (2610, 10800), ("2.1", 2): (1305, 5400), ("2.2", 4): (2205, 10500), ("2.2", 2): (1105, 5250),
+TILED: Mapping[tuple[str, str, int], tuple[int, int]] = {  # in tiles: bytes a pixel of the picture, and of a tile
+    ("2.1", "decode", 4): (2610, 10800), ("2.1", "decode", 2): (1305, 5400),
+    ("2.1", "encode", 4): (1285, 8095), ("2.1", "encode", 2): (691, 4640),
+    ("2.2", "decode", 4): (2205, 10500), ("2.2", "decode", 2): (1105, 5250),
+    ("2.2", "encode", 4): (579, 3750), ("2.2", "encode", 2): (311, 2134),
 }  # fmt: skip
+REMEMBERED = {"2.1": 7680, "2.2": 5888}  # bytes a pixel that tiles' layers keep between chunks of decoding in 32 bits
+OVERLAP = 2.05  # what tiles read, all together, over the picture
 AUTOENCODER = {"2.1": 126_900_000, "2.2": 704_700_000}  # parameters
+LOOKING = 38_000_000  # bytes beside the image encoder's weights while it runs: the widest one in float32, and tokens
 UMT5 = 5_680_900_000
 UMT5_TABLE = 256_384 * 4096  # of them in the table of tokens, which needs no product
 
@@ -46,6 +52,7 @@ class Facts:
     text: int = UMT5  # parameters of the text encoder
     text_blocks: int = 24
     generation: str = "2.1"  # of the autoencoder
+    image: int = 0  # bytes of the image encoder as it is stored, where there is one
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Rung:
     stays: bool = False  # every network stays where it is once it is loaded
     together: bool = True  # both predictions of guidance at once, and all frames of a chunk
     alone: bool = False  # only what is needed right now lies on the device
-    tiled: bool = False  # pictures are decoded in tiles
+    tiled: bool = False  # pictures are encoded and decoded in tiles
     swapped: bool = False  # blocks come when they are needed: the coming one is fetched while one runs
     eight_bit: bool = False  # the blocks' matrices in 8 bits
     on_processor: bool = False
@@ -110,15 +117,21 @@ def picture(facts: Facts, clip: Clip, rung: Rung, way: str, size: int) -> int:
     """While a chunk of pictures is decoded or encoded: what a layer works on and what all layers remember. Of tiles the
     machine's own memory remembers."""
     pixels = clip.width * clip.height
-    if rung.tiled and way == "decode" and pixels > TILE:
-        whole, tile = TILED[facts.generation, size]
+    if rung.tiled and pixels > TILE:
+        whole, tile = TILED[facts.generation, way, size]
         return whole * pixels + tile * TILE
     return pixels * PICTURE[facts.generation, way, rung.alone, size]
 
 
 def remembered(facts: Facts, clip: Clip, size: int) -> int:
-    """What the tiles' layers remember, all together."""
-    return clip.width * clip.height * PICTURE[facts.generation, "decode", True, size] * 3 // 4
+    """What the tiles' layers remember, all together; encoding remembers less."""
+    pixels = clip.width * clip.height
+    return round(pixels * REMEMBERED[facts.generation] * size / 4 * OVERLAP) if pixels > TILE else 0
+
+
+def looking(facts: Facts) -> int:
+    """While the image encoder looks at a picture; on every rung it comes for that, and is freed."""
+    return facts.image and facts.image + LOOKING
 
 
 def of(facts: Facts, clip: Clip, rung: Rung, size: int = 2, decoding: int = 4) -> Need:
@@ -132,12 +145,13 @@ def of(facts: Facts, clip: Clip, rung: Rung, size: int = 2, decoding: int = 4) -
     autoencoder = AUTOENCODER[facts.generation] * decoding
     run = sampling(facts, clip, rung)
     chunk = max(picture(facts, clip, rung, way, decoding) for way in ("encode", "decode"))
+    image = looking(facts)
     if rung.stays:
-        device = text + whole * facts.experts + autoencoder + max(run, chunk)
+        device = text + whole * facts.experts + autoencoder + max(run, chunk, image)
     elif rung.alone:
-        device = max(text_on_device, on_device + run, autoencoder + chunk)
+        device = max(text_on_device, on_device + run, autoencoder + chunk, image)
     else:
-        device = max(text, on_device + autoencoder + max(run, chunk))
+        device = max(text, on_device + autoencoder + max(run, chunk, image))
     host = max(whole, text) if rung.swapped else 0
     host += remembered(facts, clip, decoding) if rung.tiled else 0
     return Need(round(device), round(host))

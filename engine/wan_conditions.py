@@ -7,7 +7,6 @@ the shot. Knows shots, pictures and the autoencoder; knows no transformer.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +200,8 @@ def vace(
 ) -> None:  # fmt: skip
     """VACE's context of a clip, (96, R + T, h, w) into `out`; `mask` (F, H, W) is a place to note what is free.
 
-    As `controls.vace` says it, a chunk at a time: its two videos are encoded side by side.
+    As `controls.vace` says it, a chunk at a time: first what is kept of all, then what is made, for the encoder
+    remembers a clip's earlier chunks, and has room for one.
     """
     limits = depth_limits(shot)
     device = next(autoencoder.parameters()).device
@@ -209,23 +209,18 @@ def vace(
         latent = autoencoder.encode(picture[None, :, None].to(device), tick)[0].cpu()
         out[: len(latent), i], out[len(latent) :, i] = latent[:, 0], 0
     channels = clip.shape.channels
-    drawn: deque[Tensor] = deque()  # what is free of the chunk whose kept part was asked for last
 
-    def kept() -> Iterator[Tensor]:
+    def drawn(made: bool) -> Iterator[Tensor]:
         for at, frames in numbered(clip):
             tick()
             video, free = composite(shot, seen, limits, frames)
             mask[at : at + len(free)] = free
-            drawn.append(video * free)
-            yield (video * (1 - free))[None].to(device)
+            yield (video * (free if made else 1 - free))[None].to(device)
 
-    def made() -> Iterator[Tensor]:
-        while drawn:
-            yield drawn.popleft()[None].to(device)
-
-    pairs = zip(autoencoder.encoding(kept(), tick), autoencoder.encoding(made(), tick), strict=True)
-    for t, (one, other) in enumerate(pairs, clip.front):
-        out[:channels, t], out[channels : 2 * channels, t] = one[0, :, 0].cpu(), other[0, :, 0].cpu()
+    for made in (False, True):
+        into = out[channels * made : channels * (made + 1)]
+        for t, latent in enumerate(autoencoder.encoding(drawn(made), tick), clip.front):
+            into[:, t] = latent[0, :, 0].cpu()
     for t, frame in enumerate(controls.mask_frames(len(mask)), clip.front):
         out[2 * channels :, t] = controls.cells(torch.from_numpy(np.array(mask[frame : frame + 1])))[:, 0]
 

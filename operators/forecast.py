@@ -41,7 +41,7 @@ _words: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 def question(plan: Plan) -> str:
     """All that the answer follows from, as the engine reads it."""
     ends = (*plan.cuts[1:], len(plan.frames))
-    open_ = {"guidance": plan.guidance, "steps": plan.steps}
+    open_ = {"guidance": plan.guidance, "steps": plan.steps, "shift": plan.shift}
     return json.dumps({
         "model": plan.model, "size": plan.size, "crop": plan.crop,
         "control_strength": plan.control_strength, "control_start": plan.control_start,
@@ -49,6 +49,7 @@ def question(plan: Plan) -> str:
         "known": [{"frame": frame, "picture": f"{frame}.png"} for frame, _ in plan.known],
         "references": [f"{number}.png" for number in range(len(plan.references))],
         "loras": [{"name": name, "strength": strength} for name, strength in plan.loras],
+        "speed": dict(plan.speed),
         "camera_frames": [end - start for start, end in zip(plan.cuts, ends)],
     } | {name: value for name, value in open_.items() if value is not None})
 

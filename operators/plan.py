@@ -29,7 +29,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ..engine import job, windows
 from . import shelf
 from .cameras import Refusal, cameras_at, is_mirrored, render_size, shear
-from .properties import lora_values, of_object
+from .properties import SPEED, lora_values, of_object, speed_values
 
 __all__ = ("Plan", "Refusal", "plan", "size_and_crop")
 
@@ -66,6 +66,8 @@ class Plan:
     control_start: float = 0.0
     control_end: float = 1.0
     denoise: float = 1.0
+    shift: float | None = None
+    speed: tuple[tuple[str, Any], ...] = ()  # what may be given up for speed, as job.json says it
     known: tuple[tuple[int, str], ...] = ()  # index in the shot, the picture's path
     references: tuple[str, ...] = ()  # paths of pictures
     loras: tuple[tuple[str, float], ...] = ()  # name, strength
@@ -122,6 +124,12 @@ def _meant(settings: Any, name: str) -> Any:
     return None if settings.use_recipe else getattr(settings, name)
 
 
+def _shift(settings: Any) -> float | None:
+    """0 stands for the model's own, and what is too small to be a shift does, too."""
+    found = float((_meant(settings, "shift") if hasattr(settings, "shift") else None) or 0)
+    return found if found >= job.LEAST_SHIFT else None
+
+
 def _control(settings: Any) -> float:
     """What has no input for it is not asked for it: that the frames will not follow is said instead."""
     return float(settings.control_strength) if shelf.able(settings.model, shelf.CONTROL) else 0.0
@@ -145,6 +153,8 @@ def _told(settings: Any, frames: tuple[int, ...]) -> dict[str, Any]:
         "denoise": float(getattr(settings, "denoise", 1.0)) if offered(shelf.START) else 1.0,
         "references": tuple(bpy.path.abspath(entry.picture) for entry in getattr(settings, "references", ())),
         "loras": lora_values(settings) if offered(shelf.LORAS) else (),
+        "shift": _shift(settings) if offered(shelf.SHIFT) else None,
+        "speed": speed_values(settings) if offered(shelf.SPEED) else (),
     }  # fmt: skip
     if not offered(shelf.REFERENCES):
         told["references"] = ()
@@ -257,8 +267,8 @@ def _told_read(settings: Any) -> tuple:
 
 
 SETTINGS_READ = ("prompt", "negative_prompt", "seed", "steps", "guidance", "use_recipe", "control_strength",
-                 "control_start", "control_end", "denoise", "model", "camera", "use_scene_range", "frame_start",
-                 "frame_end", "width")
+                 "control_start", "control_end", "denoise", "shift", "use_speed", *SPEED, "model", "camera",
+                 "use_scene_range", "frame_start", "frame_end", "width")
 SCENE_READ = ("frame_start", "frame_end", "frame_step", "use_preview_range")
 RENDER_READ = ("resolution_x", "resolution_y", "resolution_percentage", "pixel_aspect_x", "pixel_aspect_y", "fps",
                "fps_base", "frame_map_old", "frame_map_new", "use_border", "use_multiview")

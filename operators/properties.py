@@ -21,8 +21,12 @@ from bpy.props import (
 from ..engine import job
 from . import compat, memory, shelf
 
-SETTINGS = ("model", "prompt", "negative_prompt", "seed", "steps", "guidance", "use_recipe", "control_strength",
-            "control_start", "control_end", "denoise")
+SPEED: Mapping[str, tuple[str, Any]] = {  # setting → key of job.json's `speed`, and what it says where it is a switch
+    "speed_compile": ("compile", True), "speed_guidance_until": ("guidance_until", None),
+    "speed_cache": ("cache", None), "speed_products": ("products", "fp8"), "speed_decode": ("decode", "bf16"),
+}
+SETTINGS = ("model", "prompt", "negative_prompt", "seed", "steps", "guidance", "shift", "use_recipe",
+            "control_strength", "control_start", "control_end", "denoise", *SPEED, "use_speed")
 """What a take remembers and Redo gives back, by the same names on the scene and on the strip. In this order: who sets
 steps or guidance means them, so that what says whether they are meant comes after."""
 
@@ -57,7 +61,7 @@ def _model_set(settings: "ShotlockScene", _context: bpy.types.Context) -> None:
 
 
 def _steps_set(settings: "ShotlockScene", _context: bpy.types.Context) -> None:
-    """Whoever sets steps or guidance means them."""
+    """Whoever sets steps, guidance or shift means them."""
     if settings.use_recipe:
         settings.use_recipe = False
 
@@ -65,6 +69,22 @@ def _steps_set(settings: "ShotlockScene", _context: bpy.types.Context) -> None:
 def _own_set(_own: "ShotlockObject", _context: bpy.types.Context) -> None:
     """Panels list the objects that have a prompt of their own."""
     memory.forget()
+
+
+def speed_values(settings: Any) -> tuple[tuple[str, Any], ...]:
+    """What may be given up for speed, as job.json says it; settings that were given by hand may say nothing."""
+    if not getattr(settings, "use_speed", False):
+        return ()
+    asked = {key: getattr(settings, name) for name, (key, _) in SPEED.items()}
+    words = {key: word for key, word in SPEED.values() if word is not None}
+    return tuple((key, words.get(key, float(value))) for key, value in asked.items() if value)
+
+
+def speed_settings(speed: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that say what a job's `speed` says."""
+    told = {name: speed.get(key) for name, (key, _) in SPEED.items()}
+    found = {name: bool(value) if SPEED[name][1] else float(value or 0) for name, value in told.items()}
+    return found | {"use_speed": any(found.values())} if speed else {"use_speed": False}
 
 
 def lora_values(settings: Any) -> tuple[tuple[str, float], ...]:
@@ -98,10 +118,17 @@ def shared_settings(scene: bool = False) -> dict[str, Any]:
                         "model was trained",
             default=1.0, min=0.0, max=job.MOST_GUIDANCE, soft_max=10.0, options=set(), **when(_steps_set),
         ),
+        "shift": FloatProperty(
+            name="Shift",
+            description="How long sampling stays with much noise, where composition is decided: more is steadier, less "
+                        "gives finer details. 0 is the model's own",
+            default=0.0, min=0.0, max=job.MOST_SHIFT, soft_max=20.0, options=set(), **when(_steps_set),
+        ),
         "use_recipe": BoolProperty(
             name="Model's Own Steps", default=True, options=set(),
             description="As many steps and as much guidance as the model was trained for",
         ),
+        **speed_properties(),
         "control_strength": FloatProperty(
             name="Control",
             description="How strictly the frames keep to what the scene tells the model: its colours, depth or camera. "
@@ -127,6 +154,42 @@ def shared_settings(scene: bool = False) -> dict[str, Any]:
         "model": StringProperty(
             name="Model", description="Which model makes the frames, by its name in the registry of models",
             default=next(iter(job.MODELS)), options=set(), **when(_model_set),
+        ),
+    }
+
+
+def speed_properties() -> dict[str, Any]:
+    """Each costs something or may: its tooltip says what."""
+    return {
+        "use_speed": BoolProperty(
+            name="Give Up for Speed", default=False, options=set(),
+            description="Make the frames faster than the model was trained to be used; the take's report says what "
+                        "was given up, and how much that changed where it can be measured",
+        ),
+        "speed_compile": BoolProperty(
+            name="Compile Blocks", default=True, options=set(),
+            description="The first step takes longer and all others less; frames stay the same but for rounding. Needs "
+                        "a compiler, and says so where there is none",
+        ),
+        "speed_guidance_until": FloatProperty(
+            name="Guidance Down To", default=0.3, min=0.0, max=1.0, subtype="FACTOR", options=set(),
+            description="With less noise than this there is no guidance, which halves the time of those steps and "
+                        "changes fine details. 0 guides to the end",
+        ),
+        "speed_cache": FloatProperty(
+            name="Leave Blocks Out", default=0.08, min=0.0, soft_max=0.3, max=10.0, options=set(),
+            description="Blocks of the model are left out where the first of them changes less than this from step to "
+                        "step: more is faster and further from the full result. 0 leaves none out. Shots of one "
+                        "window only",
+        ),
+        "speed_products": BoolProperty(
+            name="Products in 8 Bits", default=False, options=set(),
+            description="The blocks multiply in 8 bits: faster on cards that can, and details change",
+        ),
+        "speed_decode": BoolProperty(
+            name="Decoding in 16 Bits", default=True, options=set(),
+            description="On a card, pictures are decoded in 16 bits where they differ from those in 32 by 1 of 255 or "
+                        "less",
         ),
     }
 
@@ -275,11 +338,18 @@ class ShotlockScene(bpy.types.PropertyGroup):
     seed: int
     steps: int
     guidance: float
+    shift: float
     use_recipe: bool
     control_strength: float
     control_start: float
     control_end: float
     denoise: float
+    use_speed: bool
+    speed_compile: bool
+    speed_guidance_until: float
+    speed_cache: float
+    speed_products: bool
+    speed_decode: bool
     model: str
     known: Any
     references: Any
@@ -299,11 +369,18 @@ class ShotlockStrip(bpy.types.PropertyGroup):
     seed: int
     steps: int
     guidance: float
+    shift: float
     use_recipe: bool
     control_strength: float
     control_start: float
     control_end: float
     denoise: float
+    use_speed: bool
+    speed_compile: bool
+    speed_guidance_until: float
+    speed_cache: float
+    speed_products: bool
+    speed_decode: bool
     model: str
     job: str
     shot: str

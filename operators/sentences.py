@@ -76,6 +76,9 @@ HEARD = (
     n_("{} is told known frames and pictures by its control, which is 0: raise Control"),
     n_("{} reads {} reference pictures at most, not {}: leave some out"),
     n_("{} goes on from a first frame, and the job has none: give one, or choose another model"),
+    n_("{} goes from a first frame to a last one, and the job has one of them: give both"),
+    n_("{} goes on from a first frame, and only one of {} cameras has one: film each camera as a shot of its own, or "
+       "choose another model"),
     n_("{} looks at its first frame through CLIP, which its entry lacks: import clip_vision_h"),
     n_("{} has no input for known frames: choose a VACE model, or leave them out"),
     n_("the first and the last frame"),
@@ -97,6 +100,8 @@ HEARD = (
     n_("{} is no second expert of {}: their sizes differ; choose another"),
     n_("{} has latents of {} channels and {} makes {}: give the model {} the autoencoder of its generation"),
     n_("{} gives {} numbers a token and {} reads {}: give the model {} the text encoder umT5-XXL"),
+    n_("{} gives {} numbers a token and {} reads {}: give the model {} the image encoder CLIP ViT-H/14 "
+       "(clip_vision_h)"),
     n_("the LoRA {} is for the {}-noise one of two experts, and {} has one network: leave it out"),
     n_("Of the LoRA {}, {} of {} layers have no place in this model"),
     n_("this computer's memory"),

@@ -15,17 +15,18 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ..engine import job, official, registry
 from . import memory
 
-CONTROL, KNOWN, FIRST, LAST, REFERENCES, START, LORAS, SPAN = (
-    "control", "known", "first", "last", "references", "start", "loras", "span",
+CONTROL, KNOWN, FIRST, LAST, REFERENCES, START, LORAS, SPAN, SHIFT, SPEED = (
+    "control", "known", "first", "last", "references", "start", "loras", "span", "shift", "speed",
 )  # fmt: skip
 """What a model may be told beside a prompt: the scene, known pixels of any frame, of the first and of the last one,
-pictures of subjects, base colours to begin with, LoRAs, and between which steps it is told."""
+pictures of subjects, base colours to begin with, LoRAs, between which steps it is told, how long it stays with much
+noise, and what may be given up for speed."""
 
 OF_CONTROLS: Mapping[str, str] = {  # what `inspect` calls the inputs of a checkpoint
     "control video": CONTROL, "camera": CONTROL, "known pixels": KNOWN, "first frame": FIRST, "last frame": LAST,
     "reference images": REFERENCES, "reference image": REFERENCES,
 }  # fmt: skip
-EVERY_WAN = frozenset({START, LORAS})  # needs no input of its own
+EVERY_WAN = frozenset({START, LORAS, SHIFT, SPEED})  # needs no input of its own
 ALL = frozenset({CONTROL, KNOWN, FIRST, LAST, REFERENCES, SPAN}) | EVERY_WAN
 LITE = frozenset({CONTROL})
 LITE_RECIPE = official.Recipe(job.DEFAULT_STEPS, 1.0, 1.0, fps=24)

@@ -98,9 +98,11 @@ def _take(job: jobs.Job, frames: tuple[int, ...]) -> Take:
         raise ValueError(f"it goes from frame {frames[0]} to {last}, which no sequencer holds")
     files = tuple(f"{index:06d}.png" for index in range(1, len(frames) + 1))
     missing = tuple(f for f, file in zip(frames, files) if not _holds_something(folder / "frames" / file))
-    meant = {name: getattr(job, name) for name in properties.SETTINGS if name != "use_recipe"}
+    speed = properties.speed_settings(job.speed)
+    own = [name for name in properties.SETTINGS if name not in (*properties.SPEED, "use_speed", "use_recipe")]
+    meant = {name: getattr(job, name) for name in own} | speed
     settings = {name: value for name, value in meant.items() if value is not None}
-    settings["use_recipe"] = job.steps is None and job.guidance is None
+    settings["use_recipe"] = job.steps is None and job.guidance is None and job.shift is None
     return Take(
         folder=folder, shot=shot_name(folder), number=folders.take_number(folder), frames=frames, last=last,
         files=files, missing=missing, settings=settings, fps=job.fps, width=job.crop[2],

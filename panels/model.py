@@ -44,6 +44,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     layout.prop(settings, "negative_prompt")
     layout.prop(settings, "seed")
     draw_recipe(layout, settings)
+    draw_speed(layout, settings)
     draw_controls(layout, settings)
     draw_known(layout, settings)
     draw_references(layout, settings)
@@ -70,6 +71,8 @@ def draw_recipe(layout: bpy.types.UILayout, settings: Any) -> None:
     if not settings.use_recipe:
         layout.prop(settings, "steps")
         layout.prop(settings, "guidance")
+        if shelf.able(settings.model, shelf.SHIFT):
+            layout.prop(settings, "shift")
         return
     recipe = shelf.recipe(settings.model, properties.lora_values(settings))
     if recipe:
@@ -77,6 +80,16 @@ def draw_recipe(layout: bpy.types.UILayout, settings: Any) -> None:
         row.alignment, row.active = "RIGHT", False
         text = iface_("{} steps, guidance {:g}").format(recipe.steps, recipe.guidance)
         row.label(text=text, translate=False)
+
+
+def draw_speed(layout: bpy.types.UILayout, settings: Any) -> None:
+    if not shelf.able(settings.model, shelf.SPEED):
+        return
+    layout.prop(settings, "use_speed")
+    if settings.use_speed:
+        column = layout.column(align=True)
+        for name in properties.SPEED:
+            column.prop(settings, name)
 
 
 def draw_controls(layout: bpy.types.UILayout, settings: Any) -> None:

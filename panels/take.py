@@ -54,6 +54,8 @@ def draw_settings(layout: bpy.types.UILayout, made: properties.ShotlockStrip) ->
     column.enabled = False
     unsaid = [] if made.negative_prompt else ["negative_prompt"]
     unsaid += ["steps", "guidance"] if made.use_recipe else []
+    unsaid += [] if made.shift and not made.use_recipe else ["shift"]
+    unsaid += [] if made.use_speed else ["use_speed", *properties.SPEED]
     for name in properties.SETTINGS:
         if name not in unsaid:
             column.prop(made, name)

@@ -45,7 +45,8 @@ def shelf(load_support, tmp_path_factory):
 def home(tmp_path, monkeypatch):
     """A home without anything in it, and a registry that is not there yet."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "COMFYUI_PATH"):
+    for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
+                 "COMFYUI_PATH"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SHOTLOCK_MODELS", str(tmp_path / "data" / "models.json"))
     (tmp_path / "home").mkdir()
@@ -117,6 +118,52 @@ def test_experts_are_a_pair_and_one_alone_lacks_the_other(home, shelf, capsys):
     assert model["lacks"] == ["transformer_low"]
 
 
+LISTING = """
+# where models are
+comfyui:
+    base_path: {base}   # another disk
+    is_default: true
+    checkpoints: checkpoints/
+    diffusion_models: |
+        unet
+        nowhere
+    vae: "my vae/"
+other: !!python/object/apply:os.system ["touch {base}/run"]
+broken
+  - vae: [
+webui:
+    base_path: ~/webui
+    text_encoders: >-
+        te   # the older one
+    loras: $LOOKS
+"""
+
+
+def test_the_folders_that_comfyui_lists_are_found(home, shelf, tmp_path, monkeypatch, capsys):
+    """As its own list has them; what else stands in it is passed over and never run."""
+    disk, looks = tmp_path / "disk", tmp_path / "looks"
+    lay(disk, shelf, {"tiny-vace": "unet/wan_vace", "vae2.1": "my vae/vae", "tiny-text": "checkpoints/no"})
+    lay(home / "webui", shelf, {"umt5": "te/umt5"})
+    lay(looks, shelf, {"look": "look"})
+    (home / "ComfyUI").mkdir()
+    monkeypatch.setenv("LOOKS", str(looks))
+    listing = home / "ComfyUI" / find.FURTHER_PLACES
+    listing.write_text(LISTING.format(base=disk))
+    expected = [disk / "unet", disk / "my vae", home / "webui" / "te", looks]
+    assert find.places() == expected and not (disk / "run").exists()
+    _, lines = order(capsys, "find")
+    (model,) = lines[-1]["models"]
+    assert model["lacks"] == [] and model["files"]["transformer"] == str(disk / "unet" / "wan_vace.safetensors")
+    listing.rename(listing.with_name("gone"))
+    desktop = find.settings(os.environ, home) / find.DESKTOPS
+    desktop.parent.mkdir(parents=True)
+    desktop.write_text(LISTING.format(base=os.path.relpath(disk, desktop.parent)))
+    assert [os.path.realpath(place) for place in find.places()] == [os.path.realpath(place) for place in expected]
+    for text in (b"\xff\xfe\x00", b"a:\n\tvae: \0\n", b"vae: /\n", b"a:\n b:\n" * 10 ** 6):
+        desktop.write_bytes(text)
+        assert find.places() == []
+
+
 def test_the_autoencoder_is_the_one_of_the_models_generation(home, shelf, capsys):
     lay(home / "ComfyUI" / "models", shelf, {"tiny-ti2v": "unet/ti2v", "umt5": "clip/umt5", "vae2.1": "vae/vae"})
     _, lines = order(capsys, "find")
@@ -136,14 +183,12 @@ def test_an_expert_is_told_by_its_name(path, expected):
 
 def official_file(part, file, name):
     """An official file as `inspect` tells of it: what its catalogue entry says, none of its numbers."""
-    kinds = {"text": "umT5-XXL encoder", "autoencoder": "Wan2.1 autoencoder"}
-    if part == "image":
-        return find.Found(Path("/m/clip_vision") / file.name, "image", {"bytes": 1})
+    kinds = {"text": "umT5-XXL encoder", "autoencoder": "Wan2.1 autoencoder", "image": "CLIP ViT-H/14 image encoder"}
     variant = name if part in ("transformer", "transformer_low") else kinds[part]
     if part == "autoencoder" and "2.2" in file.name:
         variant = "Wan2.2 autoencoder"
     config = catalogue.CHECKPOINTS[variant].config
-    report = {"variant": variant, "dimensions": asdict(config), "parameters": 1, "tokenizer": True,
+    report = {"variant": variant, "dimensions": asdict(config), "parameters": 1, "tokenizer": True, "bytes": 1,
               "controls": list(getattr(config, "controls", ()))}  # fmt: skip
     return find.Found(Path("/m") / manager.KINDS[part] / file.name, part.removesuffix("_low"), report)
 

@@ -10,7 +10,9 @@ import torch
 from engine import need
 from engine.models.wan import autoencoder
 from engine.models.wan.autoencoder import Autoencoder, Past, spans
+from engine.models.wan.catalogue import CLIP as CLIP_ENCODER
 from engine.models.wan.config import AutoencoderConfig, WanConfig
+from engine.models.wan.image import ImageEncoder
 from engine.models.wan.linear import Linear, multiply_in_eight_bits, scaled_product
 from engine.models.wan.transformer import Controls, Wan
 from engine.weights import checkpoint, networks
@@ -20,6 +22,7 @@ FULL = {"2.1": AutoencoderConfig("2.1", 96, 96, 16), "2.2": AutoencoderConfig("2
 SMALL = {"2.1": AutoencoderConfig("2.1", 4, 4, 16), "2.2": AutoencoderConfig("2.2", 8, 8, 48)}
 VACE_SMALL = need.Facts(width=1536, blocks=45, parameters=2_150_000_000, vace=True)
 VACE_LARGE = need.Facts(width=5120, blocks=48, parameters=17_340_000_000, vace=True)
+UMT5_SMALL = need.UMT5_TABLE + 10**6
 CLIP = need.Clip(832, 480, 32_760)
 
 
@@ -64,14 +67,16 @@ def test_a_transformer_takes_what_is_computed(live, vace):
 @pytest.mark.parametrize("generation", ["2.1", "2.2"])
 @pytest.mark.parametrize("way, single, tiled, dtype", [
     ("decode", False, False, torch.float32), ("decode", True, False, torch.bfloat16),
-    ("decode", True, True, torch.float32), ("encode", True, False, torch.float32)])
+    ("decode", True, True, torch.float32), ("encode", True, False, torch.float32),
+    ("encode", True, True, torch.float32)])
 def test_pictures_take_what_is_computed(live, monkeypatch, generation, way, single, tiled, dtype):
     with torch.device("meta"):
         model = Autoencoder(FULL[generation]).eval()
     model.compute, model.single, stride = dtype, single, FULL[generation].stride
     if tiled:
         model.tile = need.tile_sides(832, 480, stride, autoencoder.MARGIN * stride // autoencoder.FINE)
-    monkeypatch.setattr(Past, "move", moved)
+    away: dict[int, int] = {}
+    monkeypatch.setattr(Past, "move", lambda past, device: moved(past, device, away))
     with torch.no_grad(), live.FusedAttention(), live.Live() as counted:
         if way == "decode":
             latents = torch.empty(1, FULL[generation].channels, 3, 480 // stride, 832 // stride, device="meta")
@@ -83,11 +88,38 @@ def test_pictures_take_what_is_computed(live, monkeypatch, generation, way, sing
     rung = replace(need.RUNGS[0], alone=single, tiled=tiled)
     facts, size = replace(VACE_SMALL, generation=generation), torch.finfo(dtype).bits // 8
     assert counted.peak == pytest.approx(need.picture(facts, CLIP, rung, way, size), rel=0.03)
+    remembered = need.remembered(facts, CLIP, size)
+    assert not tiled or sum(away.values()) == pytest.approx(remembered, rel=0.03) or way == "encode"
+    assert sum(away.values()) <= 1.03 * remembered
 
 
-def moved(past, device):
-    """The meta device has no other that remembers for it."""
+def test_the_image_encoder_takes_what_is_computed(live):
+    """Of full size, its weights in halves as Comfy has them: what it makes while it looks at a picture."""
+    with torch.device("meta"):
+        model = ImageEncoder(CLIP_ENCODER).eval().half()
+        picture = torch.empty(1, 3, 480, 832)
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.float()
+    model.transformer = model.transformer[:3]  # all blocks but the last are like these
+    with torch.no_grad(), live.FusedAttention(), live.Live() as counted:
+        model(picture)
+    assert counted.peak == pytest.approx(need.LOOKING, rel=0.05)
+
+
+@pytest.mark.parametrize("rung", need.RUNGS[:-1])
+def test_an_image_encoder_counts_where_it_is_the_largest(rung):
+    """At a tiny picture: all networks together on the first rung, else whatever is held with it."""
+    small, tiny = need.Facts(width=128, blocks=2, parameters=10**6, text=UMT5_SMALL), need.Clip(16, 16, 1)
+    looks = replace(small, image=5 * need.GB)
+    more = need.of(looks, tiny, rung).device - need.of(small, tiny, rung).device
+    assert 0 < more <= 5 * need.GB + need.LOOKING <= need.of(looks, tiny, rung).device
+
+
+def moved(past, device, away):
+    """The meta device has no other that remembers for it: `away` counts its bytes by their owner."""
     if device == "cpu":
+        away[id(past)] = sum(value.nbytes for value in past.frames.values())
         past.frames = {layer: (value.shape, value.dtype) for layer, value in past.frames.items()}
     else:
         past.frames = {layer: torch.empty(shape, dtype=dtype, device="meta")
@@ -112,26 +144,45 @@ def test_what_cards_of_artists_hold(facts, card):
 # ---------------------------------------------------------------- the same numbers
 
 
-@pytest.mark.parametrize("generation", ["2.1", "2.2"])
-def test_tiles_give_the_same_pictures_and_need_their_whole_margin(load_support, monkeypatch, generation):
-    model = random(Autoencoder(SMALL[generation]), load_support)
-    stride = model.config.stride
-    latents = torch.randn(1, model.config.channels, 3, 10, 14, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        whole = model.decode(latents)
-        model.single = True
-        assert torch.equal(model.decode(latents), whole)
-        model.tile = (9 * stride, 8 * stride)
-        assert len(model.tiles(10, 14)) == 6
-        assert (model.decode(latents) - whole).abs().max() < 1e-6
-        monkeypatch.setattr(autoencoder, "MARGIN", 4)
-        model.tile = (6 * stride, 6 * stride)
-        assert (model.decode(latents) - whole).abs().max() > 1e-4
+@pytest.fixture(scope="module", params=["2.1", "2.2"])
+def small(request, load_support):
+    return random(Autoencoder(SMALL[request.param]), load_support)
+
+
+@torch.no_grad()
+def test_tiles_give_the_same_pictures_and_need_their_whole_margin(small, monkeypatch):
+    stride = small.config.stride
+    latents = torch.randn(1, small.config.channels, 3, 10, 14, generator=torch.Generator().manual_seed(1))
+    monkeypatch.setattr(small, "single", True)
+    whole = small.decode(latents)
+    monkeypatch.setattr(small, "tile", (9 * stride, 8 * stride))
+    assert len(small.tiles(10, 14, autoencoder.FINE, autoencoder.MARGIN)) == 6
+    assert (small.decode(latents) - whole).abs().max() < 1e-6
+    monkeypatch.setattr(autoencoder, "MARGIN", 4)
+    monkeypatch.setattr(small, "tile", (6 * stride, 6 * stride))
+    assert (small.decode(latents) - whole).abs().max() > 1e-4
+
+
+@torch.no_grad()
+def test_tiles_give_the_same_latents_and_need_their_whole_margin(small, monkeypatch, load_support):
+    """Relative L2 of 1e-6: sums go in another order."""
+    apart, stride = load_support("wan_oracles").apart, small.config.stride
+    generator = torch.Generator().manual_seed(1)
+    video = torch.rand(1, 3, 9, 10 * stride, 10 * stride, generator=generator) * 2 - 1
+    whole = small.encode(video)
+    monkeypatch.setattr(small, "single", True)
+    assert torch.equal(small.encode(video), whole)
+    monkeypatch.setattr(small, "tile", (7 * stride, 7 * stride))  # tiles of 14 pixels of 20, which share 8
+    assert len(small.tiles(10, 10, autoencoder.READ_FINE, autoencoder.READ_MARGIN)) == 4
+    assert apart(small.encode(video), whole) < 1e-6
+    monkeypatch.setattr(autoencoder, "READ_MARGIN", 3)
+    monkeypatch.setattr(small, "tile", (13 * stride // 2, 13 * stride // 2))
+    assert apart(small.encode(video), whole) > 1e-5
 
 
 def test_spans_cover_a_side_once():
     for length, side in ((56, 36), (416, 148), (240, 96), (30, 40)):
-        found = spans(length, side)
+        found = spans(length, side, autoencoder.MARGIN)
         assert [i for span in found for i in range(span.own.start, span.own.stop)] == list(range(length))
         for span in found:
             before, after = span.own.start - span.read.start, span.read.stop - span.own.stop

@@ -8,8 +8,9 @@ they were stored. Knows files and networks; knows no job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from ..models.wan import catalogue, config, names, vocabulary
 from ..models.wan.autoencoder import Autoencoder
+from ..models.wan.image import ImageEncoder
 from ..models.wan.linear import EIGHT_BITS, Linear
 from ..models.wan.text import TextEncoder
 from ..models.wan.tokenizer import Tokenizer
@@ -26,12 +28,14 @@ from .header import AGAIN, BadWeights, Entry, Header, read_set
 from .kinds import foreign, further
 
 READ = {"F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "F64": 8}
-BLOCKS = ("blocks.", "vace_blocks.", "token_embedding.", "encoder.", "decoder.")  # what runs in the chosen precision
+BLOCKS = (  # what runs in the chosen precision
+    "blocks.", "vace_blocks.", "token_embedding.", "encoder.", "decoder.", "transformer.",
+)  # fmt: skip
 FINE = ("modulation", "gamma", "emb_pos", "pos_embedding.embedding.weight")  # few numbers that are added or scale all
 SPIECE = "spiece_model"  # a tokenizer's bytes, within a text encoder's file
 
 Tick = Callable[[], None]
-Network = Wan | Autoencoder | TextEncoder
+Network = Wan | Autoencoder | TextEncoder | ImageEncoder
 
 
 def _nothing() -> None:
@@ -82,7 +86,7 @@ def open_set(path: Path | str, role: str = "") -> Checkpoint:
     except config.Unknown as error:
         raise BadWeights(f"{file} is a damaged Wan {named.role}: {error}; {AGAIN}") from error
     checkpoint = Checkpoint(headers, named, found, catalogue.known(official))
-    refuse_misfits(checkpoint, made(found), official)
+    refuse_misfits(checkpoint, official)
     return checkpoint
 
 
@@ -95,13 +99,20 @@ def made(found: config.Config) -> Network:
     with torch.device("meta"):
         if isinstance(found, config.WanConfig):
             return Wan(found)
+        if isinstance(found, config.ImageConfig):
+            return ImageEncoder(found)
         return Autoencoder(found) if isinstance(found, config.AutoencoderConfig) else TextEncoder(found)
 
 
-def refuse_misfits(checkpoint: Checkpoint, model: nn.Module, official: config.Shapes) -> None:
+@lru_cache(maxsize=32)
+def wanted_shapes(found: config.Config) -> Mapping[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in made(found).state_dict().items()}
+
+
+def refuse_misfits(checkpoint: Checkpoint, official: config.Shapes) -> None:
     """Every tensor that the network has is there, of its shape and of a type that can be read, and no other is."""
     file, held = checkpoint.file, checkpoint.tensors
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    wanted = wanted_shapes(checkpoint.config)
     for name, shape in wanted.items():
         if name not in official:
             raise BadWeights(f"{file} lacks {name}: {AGAIN}")

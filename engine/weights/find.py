@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import official
 from ..official import AUTOENCODER, IMAGE, LOW, TEXT, TOKENIZER, TRANSFORMER
-from . import inspection
+from . import comfy_paths, inspection
 from .header import SHARD, BadWeights
 from .kinds import FURTHER
 
@@ -22,10 +22,12 @@ KINDS = ("diffusion_models", "unet", "vae", "text_encoders", "clip", "clip_visio
 """Folders of ComfyUI's `models` that may hold a part of a video model."""
 
 COMFY = ("ComfyUI", "comfyui", "Documents/ComfyUI", "ComfyUI_windows_portable/ComfyUI")  # of somebody's home
+FURTHER_PLACES, DESKTOPS = "extra_model_paths.yaml", "extra_models_config.yaml"  # ComfyUI's lists of other folders
 TOKENIZERS = ("tokenizer.json", "spiece.model")
 MOST_FILES, DEEPEST = 5000, 6
-ROLES = {"transformer": TRANSFORMER, "text encoder": TEXT, "autoencoder": AUTOENCODER}  # `inspect` -> official.PARTS
-LOOKS = "a CLIP image encoder"
+ROLES = {  # `inspect` -> official.PARTS
+    "transformer": TRANSFORMER, "text encoder": TEXT, "autoencoder": AUTOENCODER, "image encoder": IMAGE,
+}  # fmt: skip
 LORA = "a LoRA of a Wan transformer"
 EXPERT = re.compile(r"(?<![a-z])(high|low)(?![a-z])")
 DIFFUSERS_LOW = "transformer_2"
@@ -71,7 +73,20 @@ def places(environment: Mapping[str, str] | None = None) -> list[Path]:
     comfy: list[Path | str | None] = [env.get("COMFYUI_PATH"), *(home / place for place in COMFY)]
     named = [*(Path(place) for place in hubs if place), cache / "huggingface" / "hub"]
     named += [Path(place) / "models" for place in comfy if place]
+    lists = [*(Path(place) / FURTHER_PLACES for place in comfy if place), settings(env, home) / DESKTOPS]
+    named += [folder for listing in lists for folder in comfy_paths.folders(listing, KINDS)]
     return unique(place for place in named if place.is_dir())
+
+
+def settings(env: Mapping[str, str], home: Path) -> Path:
+    """Where ComfyUI's desktop program keeps its own."""
+    if sys.platform == "win32":
+        base = Path(env.get("APPDATA") or home / "AppData" / "Roaming")
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Application Support"
+    else:
+        base = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
+    return base / "ComfyUI"
 
 
 def unique(paths: Iterable[Path]) -> list[Path]:
@@ -139,8 +154,6 @@ def part_of(report: Mapping[str, Any]) -> str | None:
     """Which part of a model a file is; None for what no model of this engine is made of."""
     if report.get("what") == LORA:
         return "lora"
-    if report.get("what") == LOOKS:
-        return IMAGE
     strange = "problems" in report or any(use in str(report.get("what")) for use in FURTHER.values())
     return None if strange else ROLES.get(str(report.get("role")))
 
@@ -186,7 +199,8 @@ def candidate(first: Found, low: Found | None, found: Sequence[Found]) -> Candid
     picture = next((o for o in near if o.part == AUTOENCODER and o.dimensions["channels"] == latents), None)
     parts = {TRANSFORMER: first, LOW: low, TEXT: text, AUTOENCODER: picture}
     if first.dimensions["image"]:
-        parts[IMAGE] = next((o for o in near if o.part == IMAGE), None)
+        seen = first.dimensions["image_width"]
+        parts[IMAGE] = next((o for o in near if o.part == IMAGE and o.dimensions["width"] == seen), None)
     if text is not None and not text.report["tokenizer"]:
         parts[TOKENIZER] = next((o for o in sorted(near, key=lambda o: distance(text.path, o.path))
                                  if o.part == TOKENIZER), None)  # fmt: skip
@@ -247,6 +261,7 @@ def facts_of(parts: Mapping[str, Found]) -> dict[str, Any]:
         "width": own["width"], "blocks": own["layers"] + len(own["vace_layers"]), "vace": bool(own["vace_layers"]),
         "parameters": first.report["parameters"], "experts": 1 + (LOW in parts),
         "controls": list(first.report.get("controls", [])),
+        "image": int(parts[IMAGE].report["bytes"]) if IMAGE in parts else 0,
     }  # fmt: skip
     if text is not None:
         out |= {"text": text.report["parameters"], "text_blocks": text.dimensions["layers"]}

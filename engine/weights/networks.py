@@ -18,19 +18,23 @@ from .. import job, need, official
 from ..models.wan import config, recipes, vocabulary
 from ..models.wan.autoencoder import Autoencoder
 from ..models.wan.cache import Cache
-from ..models.wan.config import AutoencoderConfig, TextConfig, WanConfig
+from ..models.wan.config import AutoencoderConfig, ImageConfig, TextConfig, WanConfig
+from ..models.wan.image import ImageEncoder
 from ..models.wan.linear import multiply_in_eight_bits
 from ..models.wan.text import TextEncoder
 from ..models.wan.tokenizer import Tokenizer
 from ..models.wan.transformer import Wan
-from ..official import AUTOENCODER, LOW, TEXT, TOKENIZER, TRANSFORMER, Recipe
+from ..official import AUTOENCODER, IMAGE, LOW, TEXT, TOKENIZER, TRANSFORMER, Recipe
 from ..registry import Entry, Lora
 from . import checkpoint, lora
 from .checkpoint import Checkpoint, Manner
 from .header import BadWeights
 from .swap import Swap
 
-ROLES = {TRANSFORMER: config.TRANSFORMER, LOW: config.TRANSFORMER, TEXT: config.TEXT, AUTOENCODER: config.AUTOENCODER}
+ROLES = {
+    TRANSFORMER: config.TRANSFORMER, LOW: config.TRANSFORMER, TEXT: config.TEXT, AUTOENCODER: config.AUTOENCODER,
+    IMAGE: config.IMAGE,
+}  # fmt: skip
 
 Tick = Callable[[], None]
 
@@ -74,6 +78,9 @@ class Networks:
     def autoencoder(self) -> Autoencoder:
         return self.get(AUTOENCODER)
 
+    def image(self) -> ImageEncoder:
+        return self.get(IMAGE)
+
     def part(self, sigma: float) -> str:
         """Which transformer predicts at a sigma."""
         low = LOW in self.opened and not recipes.is_noisy(sigma, self.recipe.boundary)
@@ -90,19 +97,20 @@ class Networks:
         return self.held[part]
 
     def loaded(self, part: str) -> nn.Module:
-        blocks = part != AUTOENCODER
+        blocks = part not in (AUTOENCODER, IMAGE)
         swapped = self.rung.swapped and blocks
         eight_bit = self.rung.eight_bit or (self.products and part != TEXT)
         manner = Manner(
-            self.dtype if blocks else torch.float32, swapped, eight_bit and blocks, self.mergers.get(part)
-        )
+            self.dtype if blocks else torch.float32, swapped or part == IMAGE, eight_bit and blocks,
+            self.mergers.get(part),
+        )  # fmt: skip
         moves = swapped and self.device != "cpu"
         place = "cpu" if moves else self.device
         model = checkpoint.load(self.opened[part], device=place, tick=self.tick, manner=manner)
         if isinstance(model, Autoencoder):
             model.single = not self.rung.together
             model.tile = self.tile if self.rung.tiled else None
-        elif moves:
+        elif moves and not isinstance(model, ImageEncoder):
             self.swap(model)
         if isinstance(model, Wan) and self.products:
             multiply_in_eight_bits(model)
@@ -184,6 +192,12 @@ def refuse_strangers(name: str, opened: Mapping[str, Checkpoint]) -> None:
             f"{opened[AUTOENCODER].file} has latents of {latents.channels} channels and {opened[TRANSFORMER].file} "
             f"makes {first.out_channels}: give the model {name} the autoencoder of its generation"
         )
+    looks = opened[IMAGE].config if IMAGE in opened else None
+    if isinstance(looks, ImageConfig) and first.image and looks.width != first.image_width:
+        raise BadWeights(
+            f"{opened[IMAGE].file} gives {looks.width} numbers a token and {opened[TRANSFORMER].file} reads "
+            f"{first.image_width}: give the model {name} the image encoder CLIP ViT-H/14 (clip_vision_h)"
+        )
     if words.width != first.text_width:
         raise BadWeights(
             f"{opened[TEXT].file} gives {words.width} numbers a token and {opened[TRANSFORMER].file} reads "
@@ -233,6 +247,7 @@ def facts(opened: Mapping[str, Checkpoint]) -> dict[str, Any]:
         "width": first.width, "blocks": first.layers + len(first.vace_layers), "vace": bool(first.vace_layers),
         "parameters": parameters(opened[TRANSFORMER]), "experts": 1 + (LOW in opened),
         "text": parameters(opened[TEXT]), "text_blocks": words.layers, "generation": latents.generation,
+        "image": opened[IMAGE].bytes if IMAGE in opened else 0,
     }  # fmt: skip
 
 

@@ -83,6 +83,7 @@ def test_a_model_of_the_menu_makes_a_strip_and_is_told_all_that_was_set(models, 
     shot = film.shotlock
     shot.steps, shot.guidance, shot.control_strength = 2, 1.0, 0.8
     shot.control_end, shot.denoise = 0.9, 0.7
+    shot.shift, shot.use_speed, shot.speed_compile, shot.speed_cache = 3.5, True, False, 0.25
     barn, dog = picture(tmp_path / "barn.png", (0.6, 0.1, 0.1)), picture(tmp_path / "dog.PNG", (0.3, 0.3, 0.3))
     bpy.ops.shotlock.know_picture(filepath=str(barn), place="LAST")
     bpy.ops.shotlock.add_reference(filepath=str(dog))
@@ -94,12 +95,16 @@ def test_a_model_of_the_menu_makes_a_strip_and_is_told_all_that_was_set(models, 
     assert (values["model"], values["steps"], values["guidance"]) == ("tiny-vace", 2, 1.0)
     assert [round(values[key], 3) for key in ("control_strength", "control_start", "control_end", "denoise")] == [
         0.8, 0.0, 0.9, 0.7]
+    assert values["shift"] == 3.5 and {key: round(value, 3) if key != "decode" else value
+                                       for key, value in values["speed"].items()} == {
+        "guidance_until": 0.3, "cache": 0.25, "decode": "bf16"}
     assert values["known"] == [{"frame": 2, "picture": "pictures/known_000003.png"}]
     assert values["references"] == ["pictures/reference_1.png"]
     assert (folder / "pictures" / "known_000003.png").read_bytes() == barn.read_bytes()
     assert (folder / "pictures" / "reference_1.png").read_bytes() == dog.read_bytes()
     assert report["model"] == "tiny-vace" and report["recipe"]["steps"] == 2 and report["frames"] == 3
-    assert report["recipe"]["denoise"] == values["denoise"]
+    assert report["recipe"]["denoise"] == values["denoise"] and report["recipe"]["shift"] == 3.5
+    assert report["speed"]["cache"]["most"] == values["speed"]["cache"]
 
     # the next take may go through what was accepted of this one
     compat.select_only(film, strip)
@@ -115,9 +120,10 @@ def test_a_model_of_the_menu_makes_a_strip_and_is_told_all_that_was_set(models, 
 
     # and Use These Settings gives back what this one was told
     shot.references.clear()
-    shot.model = "lite"
+    shot.model, shot.use_speed, shot.shift, shot.speed_compile = "lite", False, 0.0, True
     assert bpy.ops.shotlock.redo() == {"FINISHED"}
     assert (shot.model, shot.steps, shot.use_recipe, round(shot.denoise, 3)) == ("tiny-vace", 2, False, 0.7)
+    assert (shot.shift, shot.use_speed, shot.speed_compile, round(shot.speed_cache, 3)) == (3.5, True, False, 0.25)
     assert [(entry.place, entry.frame) for entry in shot.known] == [("LAST", 3)]
     assert [Path(bpy.path.abspath(entry.picture)).name for entry in shot.references] == ["reference_1.png"]
 
@@ -175,14 +181,20 @@ def test_what_was_left_over_from_another_model_is_not_asked_of_lite(models, film
     from shotlock.operators.plan import plan
 
     shot = film.shotlock
-    shot.denoise, shot.control_start = 0.5, 0.25
+    shot.denoise, shot.control_start, shot.shift, shot.use_speed = 0.5, 0.25, 7.0, True
     shot.known.add().picture = "/nowhere.png"
     shot.references.add().picture = "/nowhere.png"
     shot.loras.add().name = "a-look"
     made = plan(film)
     assert (made.denoise, made.control_start, made.known, made.references, made.loras) == (1.0, 0.0, (), (), ())
+    assert (made.shift, made.speed) == (None, ())
     shot.model = "tiny-vace"
     made = plan(film)
+    assert (made.steps, made.shift) == (None, None)             # another model is sampled in its own way
+    assert dict(made.speed) == {"compile": True, "guidance_until": pytest.approx(0.3), "cache": pytest.approx(0.08),
+                                "decode": "bf16"}
+    shot.shift = 7.0
+    assert plan(film).shift == 7.0
     assert (made.denoise, made.control_start, made.loras) == (0.5, 0.25, (("a-look", 1.0),))
     assert made.known == ((0, "/nowhere.png"),)
 

@@ -486,6 +486,34 @@ def test_the_settings_have_the_controls_that_the_model_has(saved, shot, tmp_path
     assert "gone (not on this machine)" in said("gone")
 
 
+def props(panel, where) -> list[str]:
+    """Names of the settings that a panel shows."""
+    shown = []
+
+    class Noting(Layout):
+        def call(self, name, args, kwargs):
+            if name == "prop":
+                shown.append(args[1])
+            found = super().call(name, args, kwargs)
+            return Noting(self.said) if isinstance(found, Layout) else found
+
+    panel.draw(SimpleNamespace(layout=Noting()), where)
+    return shown
+
+
+def test_shift_and_speed_are_shown_where_the_model_has_them(saved, shot, tmp_path, monkeypatch):
+    listed(monkeypatch, tmp_path, vace=["control video"])
+    settings, where = saved.shotlock, context(saved, width=900)
+    speed = {"speed_compile", "speed_guidance_until", "speed_cache", "speed_products", "speed_decode"}
+    for model, has in (("lite", False), ("vace", True)):
+        settings.model, settings.use_speed, settings.use_recipe = model, False, False
+        shown = set(props(shot.SHOTLOCK_PT_settings_view3d, where))
+        assert ("shift" in shown, "use_speed" in shown, bool(speed & shown)) == (has, has, False)
+        settings.use_speed, settings.use_recipe = True, True
+        shown = set(props(shot.SHOTLOCK_PT_settings_view3d, where))
+        assert "shift" not in shown and (speed <= shown) is has
+
+
 def test_what_the_model_is_told_stands_in_the_settings(saved, shot, tmp_path, monkeypatch):
     listed(monkeypatch, tmp_path, vace=["control video", "known pixels", "reference images"])
     settings = saved.shotlock

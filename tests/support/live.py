@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 
 class Live(TorchDispatchMode):
@@ -25,13 +25,13 @@ class Live(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        given = {id_of(x) for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, torch.Tensor) and id_of(tensor) not in given:
-                self.count(tensor, str(func))
+        given = {id_of(x) for x in (*tensors(args), *tensors(kwargs))}
+        for tensor in tensors(out):
+            if id_of(tensor) not in given:
+                self.count(tensor, func)
         return out
 
-    def count(self, tensor: torch.Tensor, name: str) -> None:
+    def count(self, tensor: torch.Tensor, func: object) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self.known:
@@ -42,12 +42,23 @@ class Live(TorchDispatchMode):
         self.known.add(key)
         self.now += size
         if self.now > self.peak:
-            self.peak, self.at = self.now, name
+            self.peak, self.at = self.now, str(func)
         weakref.finalize(storage, self.gone, key, size)
 
     def gone(self, key: int, size: int) -> None:
         self.known.discard(key)
         self.now -= size
+
+
+def tensors(value: object) -> Iterator[torch.Tensor]:
+    """All tensors in what an operation is given or gives."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from tensors(part)
+    elif isinstance(value, dict):
+        yield from tensors(list(value.values()))
 
 
 def id_of(tensor: torch.Tensor) -> int:

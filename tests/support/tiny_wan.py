@@ -19,12 +19,15 @@ if str(HERE.parents[1]) not in sys.path:
     sys.path.insert(0, str(HERE.parents[1]))
 
 from engine.models.wan.autoencoder import Autoencoder  # noqa: E402
-from engine.models.wan.config import AutoencoderConfig, TextConfig, WanConfig  # noqa: E402
+from engine.models.wan.config import AutoencoderConfig, ImageConfig, TextConfig, WanConfig  # noqa: E402
+from engine.models.wan.image import ImageEncoder  # noqa: E402
 from engine.models.wan.text import TextEncoder  # noqa: E402
 from engine.models.wan.transformer import Wan  # noqa: E402
 
 TINY = WanConfig(width=128, hidden=96, layers=2, text_width=32)
 TEXT = TextConfig(vocabulary=900, width=32, inner=32, hidden=48, heads=4, layers=2)
+CLIP = ImageConfig(width=32, hidden=48, layers=2, patch=14, tokens=5)
+LOOKS = {"image": True, "image_width": CLIP.width}
 MODELS = {  # name -> what it is, beside TINY
     "tiny-vace": {"vace_layers": (0, 1), "vace_channels": 96},
     "tiny-camera": {"in_channels": 32, "camera_fold": 8},
@@ -32,6 +35,9 @@ MODELS = {  # name -> what it is, beside TINY
     "tiny-image": {"in_channels": 36},
     "tiny-text": {},
     "tiny-ti2v": {"in_channels": 48, "out_channels": 48},
+    "tiny-camera-clip": {"in_channels": 32, "camera_fold": 8} | LOOKS,
+    "tiny-image-clip": {"in_channels": 36} | LOOKS,
+    "tiny-ends": {"in_channels": 36, "image_positions": 2 * CLIP.tokens} | LOOKS,
 }
 EXPERTS = ("tiny-experts", {"vace_layers": (0, 1), "vace_channels": 96})
 
@@ -58,12 +64,15 @@ def write(folder: Path) -> Path:
     for generation, width, channels in (("2.1", 4, 16), ("2.2", 8, 48)):
         config = AutoencoderConfig(generation, width, width, channels)
         save_file(randomised(Autoencoder(config), 2), folder / f"vae{generation}.safetensors")
+    save_file(randomised(ImageEncoder(CLIP), 30), folder / "clip.safetensors")
     table = {}
     for seed, (name, changed) in enumerate(MODELS.items(), 3):
         save_file(randomised(Wan(replace(TINY, **changed)), seed), folder / f"{name}.safetensors")
         generation = "2.2" if changed.get("out_channels") == 48 else "2.1"
         files = {"transformer": f"{name}.safetensors", "text": "umt5.safetensors",
                  "autoencoder": f"vae{generation}.safetensors"}  # fmt: skip
+        if changed.get("image"):
+            files["image"] = "clip.safetensors"
         table[name] = {"title": name.replace("-", " ").title(), "files": files}
     name, changed = EXPERTS
     for seed, noise in ((20, "high"), (21, "low")):

@@ -26,9 +26,13 @@ CHUNK = STRIDE  # frames of a latent frame; the first has one
 SIZES = (1, 2, 4, 4)  # widths at the four sizes, in units of the configuration's
 FINE = 4  # pixels a latent pixel's side, from which on decoding may go in tiles
 MARGIN = 10  # of those pixels: what the layers after them see: residuals 6, growing 1/2, residuals and head 7/2
+READ_FINE = 2  # the same, up to which encoding may
+READ_MARGIN = 4  # of those pixels: the layers before them see 13 folded ones before and 16 after, 4 of which are one:
+# the first and residuals 5 and 5, halving 0 and 1, residuals 8 and 8, halving 0 and 2
 SLOWER = (False, True, True)  # which of the three halvings of the size halve the frame rate, too
 
 Tick = Callable[[], None]
+Work = Callable[[Tensor, "Past"], Tensor]
 
 # what latents are shifted and divided by, so that each channel has mean 0 and deviation 1 over the training clips
 MEAN = {
@@ -78,10 +82,14 @@ class Past:
 
 @dataclass(frozen=True)
 class Span:
-    """A tile along one side, in pixels of the layers before it: what it reads, and what of that is its own."""
+    """A tile along one side, in the coarser pixels of both ends of its layers: what it reads, and what of that is its
+    own. A finer end has `scale` pixels for each."""
 
     read: slice
     own: slice
+
+    def of(self, scale: int) -> slice:
+        return slice(scale * self.read.start, scale * self.read.stop)
 
     def within(self, scale: int) -> slice:
         return slice(scale * (self.own.start - self.read.start), scale * (self.own.stop - self.read.start))
@@ -99,11 +107,11 @@ class Tile:
     past: Past = field(default_factory=Past)
 
 
-def spans(length: int, side: int) -> list[Span]:
-    """Tiles of `side` pixels along `length`, neighbours sharing twice the MARGIN that layers see, or more."""
+def spans(length: int, side: int, margin: int) -> list[Span]:
+    """Tiles of `side` pixels along `length`, neighbours sharing twice the margin that layers see, or more."""
     if side >= length:
         return [Span(slice(0, length), slice(0, length))]
-    count = -(-(length - 2 * MARGIN) // (side - 2 * MARGIN))
+    count = -(-(length - 2 * margin) // (side - 2 * margin))
     starts = [round(i * (length - side) / (count - 1)) for i in range(count)]
     ends = [(left + side + right) // 2 for left, right in pairwise(starts)]
     return [
@@ -154,6 +162,27 @@ def each_by_itself(layers: Sequence[nn.Module], x: Tensor, past: Past) -> Tensor
             return torch.cat([each_by_itself(layers[i:], frame, past) for frame in x.split(1, 2)], 2)
         x = through([layer], x, past)
     return x
+
+
+def in_tiles(work: Work, x: Tensor, past: Past, tiles: Sequence[Tile], reads: int, writes: int) -> Tensor:
+    """work(x, past), tile by tile; its ends have `reads` and `writes` pixels for each of the tiles'. A tile reads as
+    much around itself as the layers see, so the whole is the same, without seams. Between chunks a tile's past lies in
+    the machine's own memory."""
+    out = None
+    for tile in tiles:
+        tile.past.first, tile.past.tick, tile.past.single = past.first, past.tick, past.single
+        tile.past.move(x.device)
+        part = work(x[..., tile.rows.of(reads), tile.columns.of(reads)], tile.past)
+        tile.past.move("cpu")
+        if out is None:
+            size = (side * writes // reads for side in x.shape[3:])
+            out = part.new_empty(*part.shape[:3], *size)
+        out[..., tile.rows.into(writes), tile.columns.into(writes)] = part[
+            ..., tile.rows.within(writes), tile.columns.within(writes)
+        ]
+        del part
+    assert out is not None
+    return out
 
 
 class Residual(nn.Module):
@@ -292,12 +321,21 @@ class Encoder(nn.Module):
         self.downsamples = nn.Sequential(*layers)
         self.middle = middle(widths[-1])
         self.head = head(widths[-1], 2 * config.channels)
+        shrinks = [i for i, layer in enumerate(layers) if isinstance(layer, Down) or getattr(layer, "smaller", False)]
+        self.full, self.coarse = shrinks[0] + 1, shrinks[1] + 1  # layers of the full size; those that may go in tiles
 
-    def forward(self, x: Tensor, past: Past) -> Tensor:
+    def forward(self, x: Tensor, past: Past, tiles: Sequence[Tile] = ()) -> Tensor:
         """A chunk (B, C, 1 or 4, H, W) -> mean and log variance of one latent frame (B, 2 C', 1, h, w)."""
-        layers = [self.conv1, *self.downsamples, *self.middle, *self.head]
-        full = next(i for i, layer in enumerate(layers) if isinstance(layer, Down | DownGroup)) + 1
-        return through(layers[full:], each_by_itself(layers[:full], x, past), past)
+        rest = [*list(self.downsamples)[self.coarse :], *self.middle, *self.head]
+        if not tiles:
+            return through(rest, self.fine(x, past), past)
+        return through(rest, in_tiles(self.fine, x, past, tiles, FINE, 1), past)
+
+    def fine(self, x: Tensor, past: Past) -> Tensor:
+        """The layers before the frame is a quarter of its size: they are large, and see no more than their margin."""
+        layers = list(self.downsamples)[: self.coarse]
+        first, then = [self.conv1, *layers[: self.full]], layers[self.full :]
+        return through(then, each_by_itself(first, x, past), past)  # without a name, for a name would hold it
 
 
 class Decoder(nn.Module):
@@ -319,30 +357,18 @@ class Decoder(nn.Module):
         grows = [i for i, layer in enumerate(layers) if isinstance(layer, Up) or getattr(layer, "larger", False)]
         self.coarse = grows[1] + 1  # layers up to FINE pixels a latent pixel: they look across frames, and are small
 
-    def forward(self, x: Tensor, past: Past) -> Tensor:
+    def forward(self, x: Tensor, past: Past, tiles: Sequence[Tile] = ()) -> Tensor:
         """One latent frame (B, C, 1, h, w) -> its pictures (B, C', 1 or 4, H, W)."""
-        return each_by_itself([self.conv1, *self.middle, *self.upsamples, *self.head], x, past)
+        first = [self.conv1, *self.middle, *list(self.upsamples)[: self.coarse]]
+        if not tiles:
+            return each_by_itself([*first, *self.rest], x, past)
+        x = each_by_itself(first, x, past)
+        return in_tiles(lambda part, own: each_by_itself(self.rest, part, own), x, past, tiles, 1, 2)
 
-    def in_tiles(self, x: Tensor, past: Past, tiles: list[Tile]) -> Tensor:
-        """The same, its large layers tile by tile. A tile reads as much around itself as its layers see, so the
-        pictures are the same, without seams."""
-        grown = list(self.upsamples)
-        x = each_by_itself([self.conv1, *self.middle, *grown[: self.coarse]], x, past)
-        layers, out = [*grown[self.coarse :], *self.head], None
-        for tile in tiles:
-            tile.past.first, tile.past.tick, tile.past.single = past.first, past.tick, past.single
-            tile.past.move(x.device)
-            part = each_by_itself(layers, x[..., tile.rows.read, tile.columns.read], tile.past)
-            tile.past.move("cpu")
-            if out is None:
-                scale = part.shape[-1] // (tile.columns.read.stop - tile.columns.read.start)
-                out = part.new_empty(*part.shape[:3], scale * x.shape[3], scale * x.shape[4])
-            out[..., tile.rows.into(scale), tile.columns.into(scale)] = part[
-                ..., tile.rows.within(scale), tile.columns.within(scale)
-            ]
-            del part
-        assert out is not None
-        return out
+    @property
+    def rest(self) -> list[nn.Module]:
+        """The layers beyond FINE pixels a latent pixel: they are large, and see no more than their margin."""
+        return [*list(self.upsamples)[self.coarse :], *self.head]
 
 
 class Autoencoder(nn.Module):
@@ -353,7 +379,7 @@ class Autoencoder(nn.Module):
         self.config = config
         self.compute = torch.float32
         self.single = False  # frames one by one: the same pictures, in less memory
-        self.tile: tuple[int, int] | None = None  # pixels (w, h) of tiles in which frames are decoded
+        self.tile: tuple[int, int] | None = None  # pixels (w, h) of tiles in which frames are encoded and decoded
         self.encoder = Encoder(config)
         self.conv1 = CausalConv3d(2 * config.channels, 2 * config.channels, (1, 1, 1))
         self.conv2 = CausalConv3d(config.channels, config.channels, (1, 1, 1))
@@ -376,13 +402,16 @@ class Autoencoder(nn.Module):
 
     def encoding(self, pictures: Iterable[Tensor], tick: Tick = _nothing) -> Iterator[Tensor]:
         """Chunks (B, 3, 1, H, W), then (B, 3, 4, H, W) -> for each its latent frame (B, C, 1, h, w)."""
-        past = Past(tick, self.single)
+        past, tiles = Past(tick, self.single), None
         for chunk in pictures:
             refuse_size(chunk, self.config.stride)
+            if tiles is None:
+                height, width = (side // self.config.stride for side in chunk.shape[3:])
+                tiles = self.tiles(height, width, READ_FINE, READ_MARGIN)
             if chunk.shape[2] != (1 if past.first else CHUNK):
                 raise ValueError(f"a chunk of {chunk.shape[2]} frames: expected one frame, then {CHUNK} and {CHUNK}")
             mean, deviation = self.statistics(chunk.device)
-            moments = self.conv1(self.encoder(folded(chunk.to(self.compute), self.config.fold), past))
+            moments = self.conv1(self.encoder(folded(chunk.to(self.compute), self.config.fold), past, tiles))
             yield (moments.float().chunk(2, 1)[0] - mean) / deviation
             past.first = False
 
@@ -390,23 +419,23 @@ class Autoencoder(nn.Module):
         """(B, C, T, h, w) -> (B, 3, F, H, W) float32."""
         return torch.cat(list(self.decoding(latents, tick)), 2)
 
-    def tiles(self, height: int, width: int) -> list[Tile]:
-        """Of latents of that size; none where there would be one only."""
+    def tiles(self, height: int, width: int, fine: int, margin: int) -> list[Tile]:
+        """Of latents of that size, in pixels of which a latent one has `fine`; none where there would be one only."""
         if self.tile is None:
             return []
-        w, h = (side * FINE // self.config.stride for side in self.tile)
-        rows, columns = spans(height * FINE, h), spans(width * FINE, w)
+        w, h = (side * fine // self.config.stride for side in self.tile)
+        rows, columns = spans(height * fine, h, margin), spans(width * fine, w, margin)
         tiles = [Tile(row, column) for row in rows for column in columns]
         return tiles if len(tiles) > 1 else []
 
     def decoding(self, latents: Tensor, tick: Tick = _nothing) -> Iterator[Tensor]:
         """(B, C, T, h, w) -> pictures of one latent frame after the other: (B, 3, 1, H, W), then (B, 3, 4, H, W)."""
-        past, tiles = Past(tick, self.single), self.tiles(*latents.shape[3:])
+        height, width = latents.shape[3:]
+        past, tiles = Past(tick, self.single), self.tiles(height, width, FINE, MARGIN)
         mean, deviation = self.statistics(latents.device)
         for latent in latents.split(1, 2):
             x = self.conv2((latent.float() * deviation + mean).to(self.compute))
-            pictures = self.decoder.in_tiles(x, past, tiles) if tiles else self.decoder(x, past)
-            yield unfolded(pictures.float(), self.config.fold).clamp(-1, 1)
+            yield unfolded(self.decoder(x, past, tiles).float(), self.config.fold).clamp(-1, 1)
             past.first = False
 
 

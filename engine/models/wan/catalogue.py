@@ -7,17 +7,19 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 
-from .config import AutoencoderConfig, Config, Shapes, TextConfig, WanConfig
+from .config import AutoencoderConfig, Config, ImageConfig, Shapes, TextConfig, WanConfig
 
 SMALL = WanConfig(width=1536, hidden=8960, layers=30)  # 1.3B
 LARGE = WanConfig(width=5120, hidden=13824, layers=40)  # 14B
+CLIP = ImageConfig(width=1280, hidden=5120, layers=32, patch=14, tokens=257)
 MIDDLE = WanConfig(width=3072, hidden=14336, layers=30, in_channels=48, out_channels=48)  # 5B
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     config: Config
-    fingerprint: str  # MD5 of `fingerprint`, as DiffSynth-Studio lists it for the official file
+    fingerprint: str  # MD5 of `fingerprint`, as DiffSynth-Studio lists it for the official file; for CLIP's, which
+    # holds words beside pictures, of what is read of it: that the whole file has the listed one, its test shows
 
 
 def of(base: WanConfig, **changed: int | bool | tuple[int, ...]) -> WanConfig:
@@ -64,6 +66,10 @@ CHECKPOINTS: dict[str, Checkpoint] = {
     ),
     "Wan2.1 autoencoder": Checkpoint(AutoencoderConfig("2.1", 96, 96, 16), "ccc42284ea13e1ad04693284c7a09be6"),
     "Wan2.2 autoencoder": Checkpoint(AutoencoderConfig("2.2", 160, 256, 48), "e1de6c02cdac79f8b739f4d3698cd216"),
+    "CLIP ViT-H/14 image encoder": Checkpoint(CLIP, "73b90f14c9036dabda455f9d04077eb2"),
+    "CLIP ViT-H/14 image encoder, as transformers names it": Checkpoint(
+        dataclasses.replace(CLIP, fused=False, flat=True), "705df21dec700b9cba101cb9a3ab3ae1"
+    ),
 }
 
 

@@ -6,6 +6,7 @@ tensor is looked at.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ FREQUENCIES = 256  # of the time embedding
 TIMES = 1000.0  # the checkpoints count time from 0 to 1000
 TEXT_LENGTH = 512  # text tokens that cross-attention sees, padding included
 IMAGE_WIDTH = 1280  # of CLIP's image tokens
+IMAGE_HEADS = 16  # of CLIP's larger vision transformers, ViT-H/14 among them
 CAMERA = 24  # channels of a latent frame's rays: 6 Pluecker coordinates of 4 frames
 
 
@@ -36,6 +38,7 @@ class WanConfig:
     out_channels: int = 16  # of the velocity, and so of the latents
     text_width: int = 4096
     image: bool = False  # cross-attention to CLIP's tokens, too
+    image_width: int = IMAGE_WIDTH  # of those tokens
     image_positions: int = 0  # learnt positions of those tokens: first and last frame have 257 each
     vace_layers: tuple[int, ...] = ()  # blocks that take a hint
     vace_channels: int = 0
@@ -104,7 +107,29 @@ class TextConfig:
     farthest: int = 128  # tokens apart: beyond, all distances are one
 
 
-Config = WanConfig | AutoencoderConfig | TextConfig
+@dataclass(frozen=True)
+class ImageConfig:
+    """One CLIP image encoder."""
+
+    width: int
+    hidden: int
+    layers: int  # the last of them is not read
+    patch: int  # pixels of a cell's side
+    tokens: int  # the whole picture's, and one of each cell
+    fused: bool = True  # queries, keys and values are one matrix, as in the official file
+    flat: bool = False  # tokens that are learnt have no dimension of the batch, as elsewhere
+
+    @property
+    def heads(self) -> int:
+        return IMAGE_HEADS
+
+    @property
+    def side(self) -> int:
+        """Pixels of the square that it sees."""
+        return self.patch * math.isqrt(self.tokens - 1)
+
+
+Config = WanConfig | AutoencoderConfig | TextConfig | ImageConfig
 
 
 def count(shapes: Shapes, pattern: str) -> int:
@@ -135,7 +160,8 @@ def transformer(shapes: Shapes) -> WanConfig:
         in_channels=in_channels,
         out_channels=shape(shapes, "head.head.bias", 1)[0] // PATCH**2,
         text_width=shape(shapes, "text_embedding.0.weight", 2)[1],
-        image="img_emb.proj.1.weight" in shapes,
+        image=IMAGE_IN in shapes,
+        image_width=shape(shapes, IMAGE_IN, 2)[1] if IMAGE_IN in shapes else IMAGE_WIDTH,
         image_positions=positions[1],
         vace_layers=vace_layers(shapes, layers),
         vace_channels=shape(shapes, VACE, 5)[1] if VACE in shapes else 0,
@@ -145,6 +171,7 @@ def transformer(shapes: Shapes) -> WanConfig:
 
 
 VACE, REFERENCE, ADAPTER = "vace_patch_embedding.weight", "ref_conv.weight", "control_adapter.conv.weight"
+IMAGE_IN = "img_emb.proj.1.weight"
 
 
 def vace_layers(shapes: Shapes, layers: int) -> tuple[int, ...]:
@@ -194,8 +221,29 @@ def text(shapes: Shapes) -> TextConfig:
     )
 
 
-TRANSFORMER, AUTOENCODER, TEXT = "transformer", "autoencoder", "text encoder"
-READERS: Mapping[str, Callable[[Shapes], Config]] = {TRANSFORMER: transformer, AUTOENCODER: autoencoder, TEXT: text}
+def image(shapes: Shapes) -> ImageConfig:
+    """The image encoder that these tensors make. Raises Unknown."""
+    width, _, patch, _ = shape(shapes, "patch_embedding.weight", 4)
+    places = shapes.get("pos_embedding", ())
+    layers, cells = count(shapes, r"transformer\.(\d+)\."), places[-2] - 1 if len(places) in (2, 3) else 0
+    if width % IMAGE_HEADS or layers < 2 or cells < 1 or math.isqrt(cells) ** 2 != cells:
+        raise Unknown(f"{layers} blocks of width {width} for {cells} cells: expected some, of a multiple of "
+                      f"{IMAGE_HEADS}, for a square of cells")  # fmt: skip
+    return ImageConfig(
+        width=width,
+        hidden=shape(shapes, "transformer.0.mlp.0.bias", 1)[0],
+        layers=layers,
+        patch=patch,
+        tokens=1 + cells,
+        fused="transformer.0.attn.to_qkv.weight" in shapes,
+        flat=len(places) == 2,
+    )
+
+
+TRANSFORMER, AUTOENCODER, TEXT, IMAGE = "transformer", "autoencoder", "text encoder", "image encoder"
+READERS: Mapping[str, Callable[[Shapes], Config]] = {
+    TRANSFORMER: transformer, AUTOENCODER: autoencoder, TEXT: text, IMAGE: image,
+}  # fmt: skip
 
 
 def read(role: str, shapes: Shapes) -> Config:

@@ -20,6 +20,7 @@ from ...geometry import cameras
 from ...windows import STRIDE
 
 CELL = 8  # pixels of a latent pixel's side; a mask's pixels become that many channels, squared
+MASK = STRIDE  # channels of image-to-video's mask: one for each frame of a latent frame
 SAMPLES = 1 << 20  # pixels of a shot that decide its range of depth
 FARTHEST, NEAREST = 0.01, 0.99  # shares of those pixels that may lie beyond its ends
 

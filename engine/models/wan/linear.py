@@ -1,6 +1,7 @@
 """Layers whose weights may lie in another precision than the one they compute in: bf16, fp16, or 8 bits and a scale.
 
-An 8-bit weight stays so in memory and is widened while its layer runs. Norms compute in float32, whatever is given.
+An 8-bit weight stays so in memory and is widened while its layer runs. Norms compute in float32, whatever is given. On
+the meta device, where a network is made before its file is read, no first numbers are drawn.
 """
 
 from __future__ import annotations
@@ -12,7 +13,17 @@ from torch import Tensor, nn
 EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 
-class Linear(nn.Linear):
+class Undrawn:
+    """Of a layer: where it has no numbers, drawing them would only take time."""
+
+    weight: Tensor
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()  # type: ignore[misc]  # of the layer that this goes before
+
+
+class Linear(Undrawn, nn.Linear):
     """A product in the input's precision. `scale` () or (out,) float32: what an 8-bit weight was divided by."""
 
     scale: Tensor | None
@@ -73,14 +84,14 @@ class LayerNorm(nn.LayerNorm):
         return F.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps)
 
 
-class Conv2d(nn.Conv2d):
+class Conv2d(Undrawn, nn.Conv2d):
     """A convolution in the input's precision."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
-class Conv3d(nn.Conv3d):
+class Conv3d(Undrawn, nn.Conv3d):
     """A convolution in the input's precision."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .config import AUTOENCODER, TEXT, TRANSFORMER
+from .config import AUTOENCODER, IMAGE, TEXT, TRANSFORMER
 
-OFFICIAL, DIFFUSERS, TRANSFORMERS = "official", "diffusers", "transformers"
+OFFICIAL, DIFFUSERS, TRANSFORMERS, OPEN_CLIP = "official", "diffusers", "transformers", "open_clip"
 SCALES = (".scale_weight", ".weight_scale")  # of an 8-bit `.weight`
 NOT_WEIGHTS = (".scale_input", ".input_scale", ".comfy_quant")  # of arithmetic in 8 bits, which is not done here
 MARKS = ("scaled_fp8", "spiece_model")  # tensors that are no part of a network
@@ -30,6 +30,7 @@ class Scheme(NamedTuple):
     naming: str
     signs: tuple[str, ...]  # names that only this has
     rules: Rules  # patterns and replacements that lead to the official names, in order
+    unread: tuple[str, ...] = ()  # what names begin with that nothing here reads
 
 
 DIFFUSERS_TRANSFORMER: Rules = (
@@ -103,6 +104,30 @@ TRANSFORMERS_TEXT: Rules = (
     (r"^encoder\.final_layer_norm\.", "norm."),
 )
 BIAS = "encoder.block.{}.layer.0.SelfAttention.relative_attention_bias.weight"  # T5 has it in the first block only
+TRANSFORMERS_IMAGE: Rules = (
+    (r"^embeddings\.class_embedding$", "cls_embedding"),
+    (r"^embeddings\.position_embedding\.weight$", "pos_embedding"),
+    (r"^embeddings\.patch_embedding\.", "patch_embedding."),
+    (r"^pre_layrnorm\.", "pre_norm."),  # so it is spelt
+    (r"^encoder\.layers\.(\d+)\.", r"transformer.\1."),
+    (r"\.layer_norm([12])\.", r".norm\1."),
+    (r"\.self_attn\.([qkv])_proj\.", r".attn.\1."),
+    (r"\.self_attn\.out_proj\.", ".attn.proj."),
+    (r"\.mlp\.fc1\.", ".mlp.0."),
+    (r"\.mlp\.fc2\.", ".mlp.2."),
+)
+OPEN_CLIP_IMAGE: Rules = (
+    (r"^class_embedding$", "cls_embedding"),
+    (r"^positional_embedding$", "pos_embedding"),
+    (r"^conv1\.", "patch_embedding."),
+    (r"^ln_pre\.", "pre_norm."),
+    (r"^transformer\.resblocks\.", "transformer."),
+    (r"\.ln_([12])\.", r".norm\1."),
+    (r"\.attn\.in_proj_", ".attn.to_qkv."),
+    (r"\.attn\.out_proj\.", ".attn.proj."),
+    (r"\.mlp\.c_fc\.", ".mlp.0."),
+    (r"\.mlp\.c_proj\.", ".mlp.2."),
+)
 
 SCHEMES = (
     Scheme(TRANSFORMER, OFFICIAL, ("patch_embedding.weight", "blocks.0.self_attn.norm_q.weight"), ()),
@@ -117,6 +142,21 @@ SCHEMES = (
     ),
     Scheme(TEXT, OFFICIAL, ("token_embedding.weight", "blocks.0.pos_embedding.embedding.weight"), ()),
     Scheme(TEXT, TRANSFORMERS, ("shared.weight", BIAS.format(0), BIAS.format(1)), TRANSFORMERS_TEXT),
+    Scheme(IMAGE, OFFICIAL, ("cls_embedding", "transformer.0.attn.to_qkv.weight"), (), ("post_norm.", "head")),
+    Scheme(
+        IMAGE,
+        TRANSFORMERS,
+        ("embeddings.class_embedding", "encoder.layers.0.self_attn.q_proj.weight"),
+        TRANSFORMERS_IMAGE,
+        ("post_layernorm.", "embeddings.position_ids"),
+    ),
+    Scheme(
+        IMAGE,
+        OPEN_CLIP,
+        ("class_embedding", "transformer.resblocks.0.attn.in_proj_weight"),
+        OPEN_CLIP_IMAGE,
+        ("ln_post.", "proj"),
+    ),
 )
 
 
@@ -154,6 +194,8 @@ def named(scheme: Scheme, prefix: str, names: Iterable[str]) -> Named:
     for name in names:
         bare = name.removeprefix(prefix)
         if not name.startswith(prefix) or bare in MARKS or bare.endswith(NOT_WEIGHTS):
+            continue
+        if bare.startswith(scheme.unread):
             continue
         if scheme.naming == TRANSFORMERS and bare == REPEATED:
             continue

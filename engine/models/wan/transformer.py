@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..layers import axis_angles, rotate, time_embedding
 from .cache import Cache
-from .config import CAMERA, FREQUENCIES, HEAD, IMAGE_WIDTH, PATCH, TEXT_LENGTH, TIMES, WanConfig
+from .config import CAMERA, FREQUENCIES, HEAD, PATCH, TEXT_LENGTH, TIMES, WanConfig
 from .linear import Conv2d, Conv3d, LayerNorm, Linear, RMSNorm
 
 THETA = 10_000.0  # base of the rotary frequencies
@@ -210,12 +210,10 @@ class ImageEmbedding(nn.Module):
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
+        seen, D = config.image_width, config.width
         if config.image_positions:
-            self.emb_pos = nn.Parameter(torch.zeros(1, config.image_positions, IMAGE_WIDTH))
-        self.proj = nn.Sequential(
-            LayerNorm(IMAGE_WIDTH), Linear(IMAGE_WIDTH, IMAGE_WIDTH), nn.GELU(), Linear(IMAGE_WIDTH, config.width),
-            LayerNorm(config.width),
-        )  # fmt: skip
+            self.emb_pos = nn.Parameter(torch.zeros(1, config.image_positions, seen))
+        self.proj = nn.Sequential(LayerNorm(seen), Linear(seen, seen), nn.GELU(), Linear(seen, D), LayerNorm(D))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, I, 1280) -> (B, I, D)."""
