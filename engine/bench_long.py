@@ -110,5 +110,6 @@ def main(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="shotlock-bench-") as scratch:
         short, long = (one(seconds, a.size, Path(scratch)) for seconds in (SHORT, a.seconds))
     ratios = {key: long[key] / short[key] for key in ("peak_gb", "cpu_seconds_a_frame")}
-    print(json.dumps({"short": short, "long": long, "long_over_short": ratios}, indent=1))
+    size = "{}x{}".format(*a.size)
+    print(json.dumps({"size": size, "short": short, "long": long, "long_over_short": ratios}, indent=1))
     return 0
