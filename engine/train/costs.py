@@ -137,6 +137,6 @@ def unpainted(folder: Path, weights: Path) -> dict[str, float | None]:
     at = shot.frames // 2
     made = bench_quality.still(bare, generate.load_model(weights), at)
     truth = cv2.imread(str(folder / "truth" / job.frame_name(at)))[None, ..., ::-1]
-    facts = [np.asarray(shot.passes[name][[at]]) for name in ("depth", "index", "normal")]
+    facts = [np.asarray(shot.passes[name][at])[None] for name in ("depth", "index", "normal")]
     share = quality.high_frequency_energy(made[None], *facts) / max(quality.high_frequency_energy(truth, *facts), 1e-6)
     return {"energy_share": share, "high_pass_correlation": quality.high_pass_correlation(made[None], truth, *facts)}
