@@ -96,6 +96,11 @@ def test_the_worst_scene_decides_and_what_was_not_measured_is_said():
     assert rows["60 s: seam ratio"].reached is None and rows["60 s: seam ratio"].figure == aims.NEVER
     lost = {row.what: row for row in aims.rows({"follow": {"a": case(None)}})}
     assert lost["camera: rotation"].reached is None and not lost["ahead of stills"].reached
+    timed = {"seconds": 9.5, "cpu_seconds": 12.0, "measure_seconds": 2.0, "peak_gb": 1.5}
+    rows = {row.what: row for row in aims.rows({"costs": {"speed": {"256x144": timed}}})}
+    fast = rows["speed: 49 frames of 256x144 in 4 steps"]
+    assert fast.reached and fast.figure == "9.5 s, 12 CPU s, 2 s of it report"
+    assert rows["1080p: 49 frames in 4 steps"].reached is None
     good = {"seconds": 60.0, "seam_ratio": 1.02, "surface_wander_de": 2.0, "drift": {"lightness": -3.5}}
     found = {"size": "96x64", "long": good, "long_over_short": {"peak_gb": 1.05}}
     rows = {row.what: row for row in aims.rows({"long": found})}

@@ -339,7 +339,7 @@ def own_table(found: dict[str, Any]) -> str:
     keys = ("rot_err_deg", "trans_err_percent", "flow_epe_over_motion", "warp_psnr_db", "warp_margin_db", "revisit_psnr_db", "revisit_de")
     for scene, case in found["follow"].items():
         for who, report in case["camera"].items():
-            lines.append(f"| {scene} | {who} | " + " | ".join(_cell(report[k]) for k in keys) + " |")
+            lines.append(f"| {scene} | {who.replace('_', ' ')} | " + " | ".join(_cell(report[k]) for k in keys) + " |")
     lines += ["", "| scene | detail energy | correlation | base's | mse | graded | best grade of base | seconds |", "|---|---|---|---|---|---|---|---|"]
     names = ("energy_share", "high_pass_correlation", "graded_base_high_pass_correlation", "mse", "graded_mse", "graded_base_mse")
     for scene, case in found["follow"].items():
@@ -351,7 +351,7 @@ def own_table(found: dict[str, Any]) -> str:
     for scene, case in found["follow"].items():
         for who, row in {"lite": case["sharpness"], **case["pictures"]}.items():
             shown = [_cell(row[k], 3) for k in ("mse", "high_pass_correlation", "energy_share")]
-            lines.append(f"| {scene} | {who} | " + " | ".join(shown) + " |")
+            lines.append(f"| {scene} | {who.replace('_', ' ')} | " + " | ".join(shown) + " |")
     lines += ["", "| words, 16 seeds | mean difference | aim | effect | p by sign | p by shuffling |", "|---|---|---|---|---|---|"]
     for name, row in found["prompts"].items():
         cells = (f"{row['mean']:.2f}", f"{row['aim']:g}", f"{row['effect']:.1f}", f"{row['p']:.1g}", f"{row['shuffled_p']:.1g}")
@@ -384,7 +384,8 @@ def all_costs(work: Path, weights: Path, quick: bool) -> dict[str, Any]:
     case = Case("constraints", FOLLOW[0][1], QUICK if quick else FULL, HELD_OUT + 400, "colonnade")
     told = costs.constraints(work / "constraints", case, weights)
     say(f"all controls cost {told['ratio']:.2f} of none")
-    return {"constraints": told, "speed": costs.speed(work / "speed", weights), "large": costs.enlarging(work / "large", weights)}
+    out = {"constraints": told, "speed": costs.speed(work / "speed"), "large": costs.enlarging(work / "large", weights)}
+    return out if quick else out | {"large_clip": costs.large_clip(work / "large_clip")}
 
 
 def main(argv: list[str]) -> int:
@@ -394,6 +395,7 @@ def main(argv: list[str]) -> int:
     p.add_argument("--json", type=Path, help="write every figure here")
     p.add_argument("--docs", type=Path, help="write evaluation.md and pictures/evaluation.jpg into this folder")
     p.add_argument("--keep", type=Path, help="keep the job folders here")
+    p.add_argument("--figures", type=Path, metavar="FILE", help="of an earlier --json: tells them anew, judges nothing")
     p.add_argument("--long", type=Path, metavar="FILE", help="what `bench long` printed: its figures stand in the table, too")
     p.add_argument("--blender-clips", type=Path, metavar="FOLDER", help="judge against Cycles too, on the clips that lie here")
     p.add_argument("--make-clips", action="store_true", help="film the fixed set into that folder first, where it is missing")
@@ -416,10 +418,12 @@ def judged(a: argparse.Namespace) -> int:
     work = a.keep or Path(tempfile.mkdtemp(prefix="shotlock-evaluate-"))
     began = time.monotonic()
     try:
-        found = evaluate(work, a.weights, a.quick, a.blender_clips, a.only_blender) | {"minutes": 0.0}
-        found["minutes"] = round((time.monotonic() - began) / 60, 1)
-        if a.long:
-            found["long"] = job.load_json(a.long)
+        long = {"long": job.load_json(a.long)} if a.long else {}
+        if a.figures:
+            found = job.load_json(a.figures) | long
+        else:
+            found = evaluate(work, a.weights, a.quick, a.blender_clips, a.only_blender) | long
+            found["minutes"] = round((time.monotonic() - began) / 60, 1)
         say(table(found))
         if a.json:
             job.write_json(a.json, found)
@@ -434,6 +438,7 @@ def judged(a: argparse.Namespace) -> int:
 def document(docs: Path, found: dict[str, Any], work: Path, weights: Path) -> None:
     sheet(work, weights, docs / "pictures" / "evaluation.jpg")
     how = "python -m engine evaluate --docs docs" + (" --quick" if found["quick"] else "")
+    how += " --long FILE" if "long" in found else ""
     how += " --blender-clips FOLDER --make-clips" if "blender" in found else ""
     text = EVALUATION.format(how=how, minutes=found["minutes"], weights=found["weights"][:12], table=own_table(found))
     if "blender" in found:
