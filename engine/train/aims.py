@@ -160,9 +160,15 @@ def cost(found: dict[str, Any]) -> list[Row]:
         single("cost of constraints: all controls over none, CPU", told.get("ratio"), most=1.25),
         single("1080p: PSNR over bicubic of the same sample", gain, least=2, unit=" dB"),
         single("1080p: the same, each with its best grade", graded, least=2, unit=" dB"),
+        Row("1080p: correlation of detail inside surfaces", "none: beside PSNR", detail(large), None),
         timing("1080p: 49 frames in 4 steps", found.get("large_clip"), 90),
         Row("compression network", ">= 33 dB, SSIM >= .93", "not part of the shipped weights: see docs/training.md", None),
     ]  # fmt: skip
+
+
+def detail(large: dict[str, Any]) -> str:
+    own, other = (large.get(f"{name}_correlation") for name in ("guided", "bicubic"))
+    return NEVER if own is None or other is None else f"{own:.2f}, bicubic {other:.2f}"
 
 
 def timing(what: str, parts: dict[str, float] | None, most: float) -> Row:

@@ -114,9 +114,10 @@ def ran(folder: Path) -> dict[str, float]:
 # ---------------------------------------------------------------- 1080p
 
 
-def enlarging(folder: Path, weights: Path, size: tuple[int, int] = LARGE) -> dict[str, float]:
-    """One frame delivered at 1080p against its truth there, beside bicubic of the very same sample; and the same once
-    each has had its best single grade, which takes the light out that a prompt does not say."""
+def enlarging(folder: Path, weights: Path, size: tuple[int, int] = LARGE) -> dict[str, float | None]:
+    """One frame delivered at 1080p against its truth there, beside bicubic of the very same sample; the same once each
+    has had its best single grade, which takes the light out that a prompt does not say; and how far the detail inside
+    surfaces is the truth's."""
     width, height = size
     case = Case("large", Brief(time="noon", weather="clear", place="street"), (1, height, width), SEED, "colonnade")
     run = generate.begin(open_shot(write(folder, case, steps=4)), silent, never, weights)
@@ -132,7 +133,9 @@ def enlarging(folder: Path, weights: Path, size: tuple[int, int] = LARGE) -> dic
     truth = cv2.imread(str(folder / "truth" / job.frame_name(0)))[..., ::-1]
     bicubic = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)
     rows = {"guided": guided[None], "bicubic": bicubic[None]}
-    found = {f"{name}_psnr_db": psnr(quality.mse(made, truth[None])) for name, made in rows.items()}
+    found: dict[str, float | None] = {f"{name}_psnr_db": psnr(quality.mse(made, truth[None])) for name, made in rows.items()}
+    facts = [np.asarray(run.full.passes[name]) for name in ("depth", "index", "normal")] if run.full else []
+    found |= {f"{name}_correlation": quality.high_pass_correlation(made, truth[None], *facts) for name, made in rows.items()}
     found |= {f"{name}_graded_psnr_db": psnr(quality.best_single_grade(made, truth[None]).mse) for name, made in rows.items()}
     return {**found, "sampled_width": small.shape[1], "cpu_seconds_a_frame": spent}
 
