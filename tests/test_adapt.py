@@ -14,7 +14,7 @@ import torch
 from engine import bench_quality, generate, job, looks, registry
 from engine.job import BadJob
 from engine.shot import open_shot
-from engine.train import adapt, captions, clips, jobs
+from engine.train import adapt, captions, clips, data, jobs, lite, loop
 from engine.train.loop import Recipe
 from engine.weights import manager, store
 
@@ -149,6 +149,10 @@ def test_a_clip_with_its_picture_teaches_that_picture(filmed, tmp_path, monkeypa
 def test_training_on_the_clips_goes_on_from_the_look_and_keeps_its_word(filmed, tmp_path, monkeypatch):
     monkeypatch.setattr(adapt.fit, "__defaults__", (2, 0))
     monkeypatch.setattr(adapt, "Recipe", lambda **given: Recipe(**{**given, "most_steps": 1}))
+    monkeypatch.setattr(lite, "STAGES", [(0.0, data.Sizes((1, 5), 16 * 32, 32 * 48))])
+    monkeypatch.setattr(lite, "sheet", lambda model, path: 0.0)
+    monkeypatch.setattr(loop, "FIRST_POOL", 2)
+    monkeypatch.setattr(data, "PACK", 4000)
     adapt.adapt(tmp_path / "weights", "grimlow", [], [filmed], 1.0, store.BUNDLED)
     trained, bundled = generate.load_model(tmp_path / "weights"), generate.load_model()
     assert trained.own("grimlow")[0].abs().max() > 0

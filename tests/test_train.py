@@ -180,35 +180,34 @@ lite.sheet = lambda model, path: 0.0
 config = LiteConfig(width=32, layers=2, heads=2, stem=8, detail=4, head=8)
 recipe = loop.Recipe(most_steps=4, words_first=0.25, threads=1, warm_up=1, streams=2)
 own = team.join("cpu")
-losses = loop.train(Path(sys.argv[1]), recipe, lite.Learn(config), limit_steps=int(sys.argv[2]), team=own)
-if own.leads:
-    Path(sys.argv[3]).write_text(json.dumps(losses))
+for folder, steps in zip(map(Path, sys.argv[1::2]), map(int, sys.argv[2::2])):
+    losses = loop.train(folder, recipe, lite.Learn(config), limit_steps=steps, team=own)
+    if own.leads:
+        folder.with_suffix(".json").write_text(json.dumps(losses))
 team.leave()
 """
 
 
-def team_run(folder, processes, steps=99):
-    """A run of two streams in as many processes as are asked for -> its last losses."""
-    script, out = folder.parent / "team.py", folder.parent / f"{folder.name}.json"
+def team_run(place, processes, **steps):
+    """Runs of two streams, one after the other, in so many processes: folder -> steps of the sitting."""
+    script = place / "team.py"
     script.write_text(TEAM)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     alike = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [*launch, str(script), str(folder), str(steps), str(out)], env=os.environ | alike,
-        capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+    asked = [word for name, count in steps.items() for word in (str(place / name), str(count))]
+    ran = subprocess.run([*launch, str(script), *asked], env=os.environ | alike, capture_output=True, text=True,
+                         timeout=600)  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-3000:]
-    return json.loads(out.read_text())
 
 
 def test_two_processes_learn_what_one_learns(tmp_path):
     """FSDP2 over gloo: the same losses and weights, and a run that two began one can end."""
-    alone, together = team_run(tmp_path / "one", 1), team_run(tmp_path / "two", 2)
+    team_run(tmp_path, 2, two=99, begun=2)
+    team_run(tmp_path, 1, one=99, begun=99)
+    alone, together = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
     assert alone.keys() == together.keys()
     for name, value in alone.items():
         assert together[name] == pytest.approx(value, rel=2e-4, abs=1e-6), name
-    team_run(tmp_path / "begun", 2, steps=2)
-    team_run(tmp_path / "begun", 1)
     ends = [run_state.load(tmp_path / name) for name in ("one", "two", "begun")]
     for end in ends[1:]:
         assert end.facts["data"] == ends[0].facts["data"] and end.facts["step"] == 4
@@ -255,7 +254,7 @@ def test_the_look_learns_words():
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(60):
-        loss = lite.briefs_loss(model, own, 256)
+        loss = lite.briefs_loss(model, own, 48)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
