@@ -453,8 +453,9 @@ Written by `{how}` ({minutes} minutes) for the weights {weights}. The scenes are
 (`engine/train/held_out.py`), under seeds that it never drew. *ceiling* is the scene's true picture, *floor* the first frame frozen;
 *carried first frame*, *stills* and *no camera* are baselines: the first frame warped by exact geometry with its holes filled, every frame
 made by itself, and the same model whose every frame has frame 0's pose and passes. The first frame carried is ahead by its making in all
-that asks whether a surface keeps its colour: it shows nothing else. Metrics: `docs/metrics.md`; in the first table the worst scene decides. *effect* is the mean difference over its deviation, *by shuffling*
-an exact test over all 65,536 ways to swap the pair's prompts. The scene maker shades its truth by the formula that the head
+that asks whether a surface keeps its colour: it shows nothing else. Metrics: `docs/metrics.md`; in the first table the worst scene decides.
+*effect* is the mean difference over its deviation, *by shuffling* an exact test over all 65,536 ways to swap the pair's prompts. Seconds and
+minutes are those of the machine as it was, other work on it included. The scene maker shades its truth by the formula that the head
 uses, with corners, drifts and lit panes that the head is not told; how lite does against Cycles stands in `docs/model-card-lite.md`.
 
 {table}
