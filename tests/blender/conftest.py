@@ -21,14 +21,19 @@ bpy = pytest.importorskip("bpy", reason="these tests run inside a bpy wheel")
 
 def pytest_configure(config) -> None:
     config.addinivalue_line("markers", "wheel: starts another Blender with the Python of the bpy wheel")
+    config.addinivalue_line("markers", "any_blender: what no version of Blender changes; shown in one")
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """A Blender that is a program runs the same tests (tests/gui/test_full.py) but for those."""
-    if bpy.app.binary_path:
-        for item in items:
-            if item.get_closest_marker("wheel"):
-                item.add_marker(pytest.mark.skip(reason="starts another Blender with the Python of the bpy wheel"))
+    """A Blender that is a program runs the same tests (tests/gui/test_full.py) but for those of the wheel; of the
+    wheels, 4.5 alone shows what does not depend on Blender."""
+    program = bool(bpy.app.binary_path)
+    skipped = {"wheel": program and "starts another Blender with the Python of the bpy wheel",
+               "any_blender": not program and bpy.app.version[:2] != (4, 5) and "no version changes it: 4.5 shows it"}
+    for item in items:
+        for name, reason in skipped.items():
+            if reason and item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def load_package(root: Path = ROOT, name: str = "shotlock"):

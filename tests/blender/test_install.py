@@ -98,6 +98,7 @@ def online(install):
 
 
 @with_venv
+@pytest.mark.any_blender
 def test_an_environment_is_made_beside_the_old_one_and_takes_its_place(install, tmp_path, monkeypatch):
     empty = tmp_path / "requirements.txt"
     empty.write_text("# nothing\n")
@@ -115,6 +116,7 @@ def test_an_environment_is_made_beside_the_old_one_and_takes_its_place(install, 
 
 
 @with_venv
+@pytest.mark.any_blender
 def test_a_failure_keeps_the_old_one_and_says_what_to_do(install, tmp_path, monkeypatch):
     wanted = tmp_path / "requirements.txt"
     wanted.write_text("./no-such-package-here\n")
@@ -129,6 +131,7 @@ def test_a_failure_keeps_the_old_one_and_says_what_to_do(install, tmp_path, monk
 
 
 @with_venv
+@pytest.mark.any_blender
 def test_an_environment_that_cannot_take_its_place_is_a_failure_not_an_exception(install, tmp_path, monkeypatch):
     empty = tmp_path / "requirements.txt"
     empty.write_text("# nothing\n")

@@ -159,6 +159,7 @@ def test_a_model_of_the_menu_makes_a_strip_and_is_told_all_that_was_set(models, 
     assert [Path(bpy.path.abspath(entry.picture)).name for entry in shot.references] == ["reference_1.png"]
 
 
+@pytest.mark.any_blender
 def test_the_need_and_a_refusal_are_known_before_anything_is_captured(models, film):
     from shotlock.operators import forecast
     from shotlock.operators.plan import plan
