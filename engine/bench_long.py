@@ -48,7 +48,7 @@ def make(folder: Path, seconds: float, size: tuple[int, int]) -> Path:
 
 def wander(folder: Path) -> float:
     """Mean over the world's places of how far their colour strays in time: root of the summed variances of L, a, b."""
-    shot, clip = open_shot(folder), clips.read(folder)
+    shot, clip = open_shot(folder), clips.read(folder, as_they_are=True)
     size = CELL * shot.scale / float(shot.K[0, 0, 0])
     some = sorted({round(i) for i in np.linspace(0, shot.frames - 1, LOOKS)})
     places, colours = [], []
@@ -73,7 +73,7 @@ def wander(folder: Path) -> float:
 def drift(folder: Path) -> dict[str, float]:
     """Last ten seconds less the first: lightness, chroma, contrast (standard deviation of L) and detail (its high
     frequencies), in Lab units."""
-    clip = clips.read(folder)
+    clip = clips.read(folder, as_they_are=True)
     ends = [[i for i in span if 0 <= i < len(clip)] for span in (range(ENDS), range(len(clip) - ENDS, len(clip)))]
     facts = [np.mean([_facts(clip.picture(i)) for i in span[:: max(1, len(span) // LOOKS)]], 0) for span in ends]
     return dict(zip(("lightness", "chroma", "contrast", "detail"), (facts[1] - facts[0]).tolist(), strict=True))
@@ -110,5 +110,6 @@ def main(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="shotlock-bench-") as scratch:
         short, long = (one(seconds, a.size, Path(scratch)) for seconds in (SHORT, a.seconds))
     ratios = {key: long[key] / short[key] for key in ("peak_gb", "cpu_seconds_a_frame")}
-    print(json.dumps({"short": short, "long": long, "long_over_short": ratios}, indent=1))
+    size = "{}x{}".format(*a.size)
+    print(json.dumps({"size": size, "short": short, "long": long, "long_over_short": ratios}, indent=1))
     return 0

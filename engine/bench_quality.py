@@ -125,7 +125,7 @@ def against_truth(folder: Path, truth: Path) -> dict[str, Any]:
 def seams(folder: Path) -> dict[str, float | None]:
     """How much more the picture changes where a window begins than elsewhere, by exact geometry: 1 is not at all, None
     a shot of one window."""
-    j, clip = job.read(folder), clips.read(folder)
+    j, clip = job.read(folder), clips.read(folder, as_they_are=True)
     plan = windows.plan(len(clip), list(j.cuts), windows.length(*j.size))
     errors, steps = [], [step for step in range(len(clip) - 1) if step + 1 not in j.cuts]
     for step in steps:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import conditions, enlarge, job, smooth, take, windows
+from . import conditions, enlarge, job, looks, smooth, take, windows
 from .diffusion import sampler, schedule
 from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
@@ -73,7 +73,7 @@ def generate(folder: Path, say: Say, stop: Stop, weights: Path = store.BUNDLED) 
     tick(stop)
     say({"phase": "text", "step": 0, "steps": 0, "eta": None})
     shot = open_shot(Path(folder))
-    family = family_of(shot.job.model)
+    family, weights = family_of(shot.job.model, weights)
     run = family.begin(shot, say, stop, weights)
     if not is_made(run):
         with torch.inference_mode():
@@ -81,13 +81,14 @@ def generate(folder: Path, say: Say, stop: Stop, weights: Path = store.BUNDLED) 
     return take.finish(run, family.told)
 
 
-def family_of(model: str) -> take.Family:
-    """Who makes the frames."""
-    if model == LITE:
-        return take.Family(begin, make, told)
+def family_of(model: str, weights: Path) -> tuple[take.Family, Path]:
+    """Who makes the frames, and with which weights: those given are lite's; an artist's own have a name."""
+    own = looks.find(model)
+    if model == LITE or own is not None:
+        return take.Family(begin, make, told), own.folder if own else weights
     from . import generate_wan
 
-    return generate_wan.FAMILY
+    return generate_wan.FAMILY, weights
 
 
 def make(run: Run) -> None:
@@ -399,7 +400,8 @@ def write_frames(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.W
 
 
 def told(run: Run) -> dict[str, Any]:
-    return {"warnings": warnings(run)}
+    own = list(run.model.config.words)
+    return {"warnings": warnings(run)} | ({"own_words": own} if own else {})
 
 
 def warnings(run: Run) -> list[str]:

@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import math
+import mmap
 import os
 import re
 import shutil
@@ -504,12 +505,24 @@ def check_pass(job: Job, name: str, count: int) -> Path:
     return path
 
 
+class Pages(np.memmap):
+    """A pass on the disk. Whenever a frame is asked for, the pages of those before are given back: else all that was
+    read of a long shot would in the end count as this process's memory. What still looks at them reads them again."""
+
+    def __getitem__(self, at: Any) -> Any:
+        mapped = getattr(self, "_mmap", None)               # None in what was computed from a pass
+        if mapped is not None and isinstance(at, int | np.integer) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            mapped.madvise(mmap.MADV_DONTNEED)
+        return super().__getitem__(at)
+
+
 def passes(job: Job) -> dict[str, np.memmap]:
     """Every known pass, memory-mapped and read-only: a long shot never sits in memory whole. Some frames of the depth
     are looked at; of the other passes no value can do harm."""
     count = frame_count(job)
     known = [name for name in job.passes if name in PASSES]
-    found = {name: np.load(check_pass(job, name, count), mmap_mode="r", allow_pickle=False) for name in known}
+    mapped = {name: np.load(check_pass(job, name, count), mmap_mode="r", allow_pickle=False) for name in known}
+    found = {name: array.view(Pages) for name, array in mapped.items()}
     for frame in spread(count):
         _check_depth(job.passes["depth"], found["depth"][frame], frame, count)
     return found

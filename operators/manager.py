@@ -20,7 +20,7 @@ from bpy.app.translations import pgettext_n as n_
 from bpy.app.translations import pgettext_rpt as rpt_
 from bpy.props import BoolProperty, StringProperty
 
-from ..engine import client, official, registry
+from ..engine import client, looks, official, registry
 from . import compat, forecast, install, memory, properties, sentences, shelf
 
 PHASES = {"find": n_("Looking for what is here"), "check": n_("Checking what has come"), "fetch": n_("Fetching")}
@@ -99,7 +99,8 @@ def _rows(place: Path) -> list[Row]:
     out = [_model_row(name, model, known, home) for name, model in official.MODELS.items()]
     out += [_lora_row(name, lora, known, home) for name, lora in official.LORAS.items()]
     out += [_own_row(entry) for name, entry in known.models.items() if name not in official.MODELS]
-    return out + [_own_lora_row(lora) for name, lora in known.loras.items() if name not in official.LORAS]
+    out += [_own_lora_row(lora) for name, lora in known.loras.items() if name not in official.LORAS]
+    return out + [_look_row(look) for look in looks.found(known).values()]
 
 
 def _model_row(name: str, model: official.Model, known: registry.Registry, home: Path) -> Row:
@@ -127,6 +128,11 @@ def _own_row(entry: registry.Entry) -> Row:
 def _own_lora_row(lora: registry.Lora) -> Row:
     missing = () if lora.file.exists() else (str(lora.file),)
     return Row(lora.name, lora.title or lora.name, _bytes([lora.file]), "", "", True, missing, can_be_fetched=False)
+
+
+def _look_row(look: looks.Look) -> Row:
+    return Row(look.name, look.title, _bytes(look.shards), "", shelf.own_words(look), True, look.missing,
+               can_be_fetched=False)
 
 
 def _come(home: Path, file: official.File) -> int:

@@ -129,6 +129,7 @@ HEARD = (
     n_("transformer for little noise"),
     n_("image encoder"),
     n_("there is no model {} in the list: expected {}"),
+    n_("{} is listed because it lies in {}: have its files deleted, too, or move that folder elsewhere"),
     # its process
     n_("the engine can't start ({}): {}"),
     n_("the engine can't start ({}): {}; its log is {}"),

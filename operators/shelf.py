@@ -12,7 +12,7 @@ from bpy.app.translations import pgettext_iface as iface_
 from bpy.app.translations import pgettext_n as n_
 from bpy.app.translations import pgettext_rpt as rpt_
 
-from ..engine import job, official, registry
+from ..engine import job, looks, official, registry
 from . import memory
 
 CONTROL, KNOWN, FIRST, LAST, REFERENCES, START, LORAS, SPAN, SHIFT, SPEED = (
@@ -53,6 +53,7 @@ class Choice:
     able: frozenset[str]  # the same, for the panel: what it does not know it offers, and the engine refuses by name
     recipe: official.Recipe | None  # None where only its files tell
     missing: tuple[str, ...] = ()  # files that are not there any more
+    is_lite: bool = False  # the bundled model's family: it needs no forecast and enlarges what it samples
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,21 @@ def _read(place: Any) -> Shelf:
         found = registry.read(place)
     except registry.BadRegistry as error:
         return Shelf(models, {}, str(error))
+    models |= {name: _adapted(look) for name, look in looks.found(found).items()}
     return Shelf(models | {name: _choice(entry) for name, entry in found.models.items()}, dict(found.loras))
 
 
 def _bundled(name: str, words: str) -> Choice:
-    return Choice(name, name.capitalize(), words, LITE, LITE_RECIPE)
+    return Choice(name, name.capitalize(), words, LITE, LITE_RECIPE, is_lite=True)
+
+
+def _adapted(look: looks.Look) -> Choice:
+    return Choice(look.name, look.title, own_words(look), LITE, LITE_RECIPE, look.missing, is_lite=True)
+
+
+def own_words(look: looks.Look) -> str:
+    """What it can be told that other models cannot."""
+    return iface_("its own word, {}").format(" or ".join(look.words))
 
 
 def _choice(entry: registry.Entry) -> Choice:
@@ -108,6 +119,12 @@ def able(name: str, what: str) -> bool:
     """Whether the panel offers that for a model; for one that is gone it offers all, so that nothing is lost to see."""
     found = choice(name)
     return found is None or what in found.able
+
+
+def is_lite(name: str) -> bool:
+    """Whether it is the bundled model, or one that an artist made of it."""
+    found = choice(name)
+    return found is not None and found.is_lite
 
 
 def title(name: str) -> str:

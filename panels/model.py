@@ -157,7 +157,7 @@ def shown(path: str) -> str:
 
 def draw_need(layout: bpy.types.UILayout, context: bpy.types.Context, plan: Plan | None) -> None:
     """What the shot needs on this machine, or why this model cannot make it, before anything is done for it."""
-    if plan is None or plan.model in job.MODELS:
+    if plan is None or shelf.is_lite(plan.model):
         return
     told = forecast.told(plan)
     if told.problem:

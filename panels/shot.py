@@ -6,8 +6,20 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
-from ..engine.job import MODELS
-from ..operators import colours, compat, folders, generate, install, properties, sentences, session, strips, takes, told
+from ..operators import (
+    colours,
+    compat,
+    folders,
+    generate,
+    install,
+    properties,
+    sentences,
+    session,
+    shelf,
+    strips,
+    takes,
+    told,
+)
 from ..operators.plan import DEFAULT_PIXELS, decision
 from . import model, pictures, preferences, words
 
@@ -78,7 +90,7 @@ def draw_size(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     row.alignment = "RIGHT"
     row.active = False
     row.label(text=" · ".join(filter(None, (size, length))), translate=False)
-    if shot.size and shot.sampled and (shot.plan is None or shot.plan.model in MODELS):
+    if shot.size and shot.sampled and (shot.plan is None or shelf.is_lite(shot.plan.model)):
         words.sentence(layout, context, large(shot.size, shot.sampled), icon="INFO")
     model.draw_need(layout, context, shot.plan)
 

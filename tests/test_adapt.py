@@ -1,18 +1,24 @@
 """An artist's own look: their pictures' colours under their own word."""
 
 import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
 
-from engine import bench_quality, generate
+from engine import bench_quality, generate, job, looks, registry
 from engine.job import BadJob
 from engine.shot import open_shot
 from engine.train import adapt, captions, clips, data, jobs, lite, loop
 from engine.train.loop import Recipe
-from engine.weights import store
+from engine.weights import manager, store
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def artists_frames(folder, count=4):
@@ -70,13 +76,59 @@ def test_the_word_is_known_and_other_words_mean_what_they_meant(adapted):
     assert all(torch.equal(a, b) for a, b in zip(own.parameters(), bundled.parameters(), strict=True))
 
 
-def test_a_second_word_leaves_the_first(adapted, tmp_path, monkeypatch):
+def test_a_second_word_leaves_the_first(small, adapted, tmp_path):
     folder, _ = adapted
+    adapt.adapt(tmp_path / "two", "verdigris", [folder / "frames"], [], 0, folder / "weights")
+    assert set(store.config(tmp_path / "two", "lite")["words"]) == {"grimlow", "verdigris"}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Little is looked at, and for two steps: what is learnt does not matter."""
     monkeypatch.setattr(adapt, "SCENES", 3)
     monkeypatch.setattr(adapt, "SIZE", (1, 32, 48))
     monkeypatch.setattr(adapt.fit, "__defaults__", (2, 0))
-    adapt.adapt(tmp_path / "two", "verdigris", [folder / "frames"], [], 0, folder / "weights")
-    assert set(store.config(tmp_path / "two", "lite")["words"]) == {"grimlow", "verdigris"}
+
+
+def test_adapted_weights_are_a_model_that_a_job_can_name(small, adapted, tmp_path, monkeypatch, capsys, job_maker):
+    """From the command that makes them to the frames of `python -m engine run`, by the place that both know."""
+    monkeypatch.setenv("SHOTLOCK_MODELS", str(tmp_path / "data" / "models.json"))
+    assert adapt.main(["--word", "Grimlow", "--frames", str(adapted[0] / "frames"), "--threads", "1"]) == 0
+    folder = tmp_path / "data" / "models" / "lite" / "grimlow"
+    assert '"Lite with grimlow"; in job.json: "model": "lite-grimlow"' in capsys.readouterr().out
+    made = job_maker.make_job(tmp_path / "job", frames=1, width=96, height=64)
+    job.write(dataclasses.replace(made, model="lite-grimlow", prompt="boxes, grimlow", steps=1))
+    command = [sys.executable, "-m", "engine", "run", str(tmp_path / "job")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["model"], report["own_words"], report["warnings"]) == ("lite-grimlow", ["grimlow"], [])
+    assert report["weights"] == store.fingerprint(folder, "lite") != store.fingerprint(store.BUNDLED, "lite")
+
+    listed = manager.table()["looks"]["lite-grimlow"]
+    assert (listed["title"], listed["words"], listed["missing"]) == ("Lite with grimlow", ["grimlow"], [])
+    with pytest.raises(manager.BadOrder, match="listed because it lies in"):
+        manager.removed("lite-grimlow", files=False)
+    first, *rest = manager.removed("lite-grimlow", files=True)[1]
+    first.unlink()
+    assert looks.find("lite-grimlow").missing == (str(first),)
+    manager.delete(rest)
+    assert looks.find("lite-grimlow") is None and looks.find("lite") is None
+    with pytest.raises(job.BadJob, match="'lite-grimlow' is not on this machine"):
+        generate.generate(tmp_path / "job", lambda _: None, lambda: False)
+
+
+def test_what_lies_elsewhere_is_told_where_it_would_be_found(adapted, tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOTLOCK_MODELS", str(tmp_path / "models.json"))
+    known = registry.read()
+    assert str(tmp_path / "models" / "lite") in adapt.where(adapted[0] / "weights", known)
+    assert looks.place(known, "d'été & nuit").name == "d-t-nuit"
+    for name, content in (("plain", None), ("broken", b"no weights")):  # no word of its own; no safetensors
+        folder = tmp_path / "models" / "lite" / name
+        folder.mkdir(parents=True)
+        for shard in sorted(store.BUNDLED.glob("lite-*.safetensors")):
+            (folder / shard.name).write_bytes(content or shard.read_bytes())
+    assert looks.found(known) == {}
 
 
 @pytest.fixture(scope="module")

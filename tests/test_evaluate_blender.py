@@ -64,9 +64,10 @@ def test_a_folder_of_clips_is_judged(clip, tmp_path, capsys):
     assert found["weights"] == store.fingerprint(store.BUNDLED, "lite") and "follow" not in found
     only = found["blender"]["clips"]["scene-0001"]
     assert only["picture"].keys() == found["blender"]["mean"].keys() == KEYS
-    assert only["camera"].keys() == set(evaluate_blender.WHO)
+    assert only["camera"].keys() == set(evaluate_blender.WHO.values())
     assert all(report.keys() == set(evaluate_blender.CAMERA) for report in only["camera"].values())
     assert only["camera"]["ceiling"]["warp_psnr_db"] > only["camera"]["floor"]["warp_psnr_db"]
+    assert only["camera"]["lite"]["warp_psnr_db"] > only["camera"]["no_camera"]["warp_psnr_db"] + 3
     assert sorted(path.relative_to(clip) for path in clip.rglob("*")) == before
     assert job.read(tmp_path / "work" / "blender" / "scene-0001").prompt == evaluate_blender.PROMPT
     assert "| scene-0001 | lite |" in capsys.readouterr().out

@@ -61,6 +61,23 @@ def test_arrays_have_the_types_and_shapes_of_the_specification(folder):
     assert objects["matrix"].shape == (3, 4, 4, 4) and list(objects["index"]) == [1, 2, 3]
 
 
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="memory is read from /proc")
+def test_a_pass_that_was_read_whole_does_not_stay_in_memory(tmp_path, job_maker):
+    job = job_maker.make_job(tmp_path / "job", frames=40, width=256, height=144, moving=False)
+    depth = jobs.passes(job)["depth"]
+
+    def resident():
+        lines = Path("/proc/self/smaps").read_text().splitlines()
+        at = next(i for i, line in enumerate(lines) if line.endswith("job/passes/depth.npy"))
+        return next(int(line.split()[1]) for line in lines[at:] if line.startswith("Rss:"))
+
+    first = depth[0]
+    sums = [float(depth[f][np.isfinite(depth[f])].sum()) for f in range(len(depth))]
+    assert resident() < depth.nbytes / 1024 / 4
+    whole = np.load(tmp_path / "job" / "passes" / "depth.npy", allow_pickle=False)
+    assert sums == [float(frame[np.isfinite(frame)].sum()) for frame in whole] and np.array_equal(first, whole[0])
+
+
 def test_unknown_keys_and_passes_are_kept(folder):
     edit(folder, mood={"blue": 1}, passes={"depth": "passes/depth.npy", "roughness": "passes/roughness.npy"})
     jobs.write(replace(jobs.read(folder), prompt="rain"))

@@ -289,6 +289,49 @@ def test_one_frame_late_is_told_in_small_pictures_too(tmp_path: Path) -> None:
     assert found["follows"] is False and "1 frame late" in found["verdict"]
 
 
+def looked_at_smaller(patch: pytest.MonkeyPatch) -> None:
+    """Large frames begin at this file's own size, as 1080p is to 512x288: what follows takes no minutes to ray-cast."""
+    patch.setattr(clips, "LARGE", 192 * 96)
+    patch.setattr(clips, "SEEN", 176 * 99)
+
+
+def test_large_frames_are_looked_at_smaller_and_tell_the_same(
+        folder: Path, perfect: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at_smaller(monkeypatch)
+    found = measure(folder)
+    assert (found["details"]["size"], found["details"]["seen"]) == ([256, 144], [176, 99])
+    for error, noise in (("rot_err_deg", "rot_noise_deg"),
+                         ("position_err_percent_of_depth", "position_noise_percent_of_depth")):
+        assert abs(found[error] - perfect[error]) < np.hypot(found[noise], perfect[noise])
+    assert found["follows"] and found["lag"] == 0
+    assert abs(found["trans_err_percent"] - perfect["trans_err_percent"]) < 0.5
+    assert abs(found["flow_epe_over_motion"] - perfect["flow_epe_over_motion"]) < 0.02
+    for decibels in ("warp_psnr_db", "warp_margin_db", "revisit_psnr_db"):                  # of the frames as they are
+        assert found[decibels] == pytest.approx(perfect[decibels], abs=0.5)
+    assert found["revisit_de"] == pytest.approx(perfect["revisit_de"], abs=0.05)
+    assert found["detail"] == perfect["detail"]
+
+
+def test_a_large_clip_that_is_wrong_is_as_wrong_and_what_moves_is_left_out(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at_smaller(monkeypatch)
+    shot = scene.render(scene.crane(5), moving=True)
+    clip = clips.read(scene.write_job(tmp_path / "job", shot, without=("index",), crop=(20, 8, 232, 128)))
+    assert clip.size == (178, 98) and not clip.large
+    whole = clips.read(tmp_path / "job", as_they_are=True)
+    assert whole.size == (232, 128) and whole.large
+    motion, planned = (geometry.static_flow(c.view(1), c.view(2)) for c in (clip, whole))
+    shrunk = cv2.resize(planned.astype(np.float32), clip.size, interpolation=cv2.INTER_AREA) * clip.shrunk
+    plain = ~geometry.silhouettes(clip.view(1), 2)
+    assert np.abs(motion - shrunk)[plain].max() < 0.02                 # a plane's mean disparity is that of its middle
+    still = cv2.resize(whole.still(1).astype(np.uint8), clip.size, interpolation=cv2.INTER_NEAREST) > 0
+    assert 0.01 < (~clip.still(1)).mean() < 0.5 and (clip.still(1) == still).mean() > 0.98
+    slow = shot.c2w.copy()
+    slow[:, :3, 3] = 0.8 * slow[:, :3, 3] + 0.2 * slow[0, :3, 3]
+    found = report_of(tmp_path / "job", scene.pictures(slow), tmp_path)
+    assert found["follows"] is False and 10 < found["trans_err_percent"] < 30
+
+
 def test_the_crop_shifts_the_camera_and_the_passes(crane: scene.Shot, perfect: dict, tmp_path: Path) -> None:
     folder = scene.write_job(tmp_path / "job", crane, crop=(24, 10, 208, 118))
     found = measure(folder)

@@ -1,4 +1,7 @@
-"""Runs the measurements in order and writes down, for each figure, its value or why there is none."""
+"""Runs the measurements in order and writes down, for each figure, its value or why there is none.
+
+Angles, shares of the path, flow and lag mean the same at any size, so that large frames are looked at smaller for
+them. A decibel does not: how equal two pictures of a surface are is asked of the frames as they are."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -39,15 +42,16 @@ def report(folder: Path, frames: Path | None, stop: Callable[[], bool]) -> dict[
         if stop():
             raise jobs.Cancelled
     clip, sheet = clips.read(folder, frames), Sheet()
+    whole = clip if clip.size == clip.whole else clips.read(folder, frames, as_they_are=True)
     moving = flow.longest(clip) >= 1 and flow.moves(clip)
-    sheet.details |= {"frames": len(clip), "size": clip.size, "cuts": len(clip.segments) - 1}
+    sheet.details |= {"frames": len(clip), "size": clip.whole, "seen": clip.size, "cuts": len(clip.segments) - 1}
     if flow.longest(clip) < 1:
         sheet.none("a single frame: nothing to compare it with", *KEYS)
     else:
         for fill in (fill_lag, fill_camera, fill_flow, fill_warp, fill_revisit):
             check()
-            fill(clip, sheet, moving, check)
-    values = {**sheet.values, "detail": detail(clip), "moves": moving}
+            fill(whole if fill in (fill_warp, fill_revisit) else clip, sheet, moving, check)
+    values = {**sheet.values, "detail": detail(whole), "moves": moving}
     values |= {"reasons": sheet.reasons, "details": sheet.details}
     follows, line = verdict.judge(values)
     return {**values, "follows": follows, "verdict": line}

@@ -83,7 +83,7 @@ def carried(clip: Clip, here: int, there: int) -> tuple[np.ndarray, np.ndarray, 
 
 def measure(clip: Clip, stop: Callable[[], None], gap: int = GAP) -> Warp | None:
     rows = []
-    for a, b in spread(clip, gap, PAIRS):
+    for a, b in spread(clip, gap, few(clip, PAIRS)):
         stop()
         warped, seen, _ = carried(clip, a, b)
         if seen.mean() < LEAST_SEEN:
@@ -106,9 +106,15 @@ def far_pairs(clip: Clip) -> list[tuple[int, int]]:
             if gap >= FAR_FRAMES:
                 pairs += [(first, first + gap), (end - 1 - gap, end - 1)]
     pairs = sorted(set(pairs))
-    if len(pairs) > 2 * REVISITS:
-        pairs = [pairs[i] for i in np.linspace(0, len(pairs) - 1, 2 * REVISITS).round().astype(int)]
+    most = few(clip, 2 * REVISITS)
+    if len(pairs) > most:
+        pairs = [pairs[i] for i in np.linspace(0, len(pairs) - 1, most).round().astype(int)]
     return pairs
+
+
+def few(clip: Clip, most: int) -> int:
+    """How many pairs are enough: a large one holds ten times the pixels, and costs as much."""
+    return most // 2 if clip.large else most
 
 
 def cells(values: np.ndarray, mask: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import looks, registry
 from ..conditions import statistics
 from ..enlarge import plain
 from ..job import BadJob
@@ -161,7 +162,8 @@ def fit(photo: Tensor, scenes: Sequence[Scene], frames: Sequence[Tensor], steps:
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m engine train adapt", description=__doc__.split("\n\n")[1])
-    p.add_argument("out", type=Path, help="folder of the new weights; what lies there is gone on from")
+    p.add_argument("out", type=Path, nargs="?", help="folder of the new weights; what lies there is gone on from. "
+                   "Default: where Blender's model menu finds them, under the word")  # fmt: skip
     p.add_argument("--word", required=True, help="what the look is called in a prompt")
     p.add_argument("--frames", type=Path, nargs="+", default=[], metavar="FOLDER", help="pictures in that look")
     p.add_argument("--clips", type=Path, nargs="+", default=[], metavar="FOLDER", help="scenes with their pictures: `train clips --help`")
@@ -174,13 +176,25 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     a = parser().parse_args(argv)
     torch.set_num_threads(a.threads)
+    word = a.word.lower()
     try:
-        losses = adapt(a.out, a.word.lower(), a.frames, a.clips, a.minutes, a.weights)
-    except BadJob as refusal:
+        known = registry.read()
+        out = a.out or looks.place(known, word)
+        losses = adapt(out, word, a.frames, a.clips, a.minutes, a.weights)
+    except (BadJob, registry.BadRegistry) as refusal:
         print(refusal, file=sys.stderr)
         return 2
-    print(f"{a.word}: the look's distance from the pictures went from {losses[0]:.4f} to {losses[-1]:.4f}; weights in {a.out}")
+    print(f"{word}: the look's distance from the pictures went from {losses[0]:.4f} to {losses[-1]:.4f}; weights in {out}")
+    print(where(out, known))
     return 0
+
+
+def where(out: Path, known: registry.Registry) -> str:
+    """How weights that lie there are chosen."""
+    look = looks.found(known).get(looks.PREFIX + out.name)
+    if look is not None and look.folder.resolve() == out.resolve():
+        return f'in Blender\'s model menu: "{look.title}"; in job.json: "model": "{look.name}"'
+    return f"Blender's model menu has them once their folder lies in {looks.home(known)}"
 
 
 def adapt(out: Path, word: str, frames: Sequence[Path], folders: Sequence[Path], minutes: float, source: Path) -> list[float]:

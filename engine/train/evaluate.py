@@ -1,8 +1,8 @@
 """`python -m engine evaluate`: lite on scenes that training never builds. Does it follow, is it sharp, does it obey the words?
 
-Every figure stands under a stable key, beside its ceiling (the scene's true picture), its floor (the first frame frozen: what
-a model without a camera gives) and two baselines under the same protocol: independent stills, and the first frame carried
-forward. The table and the sheet in docs/ come from here. Knows the scene maker, the job folder, lite and the measures.
+Every figure stands under a stable key, beside its ceiling (the scene's true picture), its floor (the first frame frozen) and
+three baselines under the same protocol: stills, the first frame carried forward, and the same model without the camera. The
+table and the sheet in docs/ come from here, aim by aim. Knows the scene maker, the job folder, lite and the measures.
 """
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ from typing import Any
 import cv2
 import imageio.v3 as iio
 import numpy as np
-import torch
 
 from .. import bench_quality, job, quality
 from ..generate import generate, load_model
-from ..geometry.reproject import reproject
 from ..measure import measure
 from ..shot import Shot, open_shot
 from ..weights import store
-from . import blender, evaluate_blender, held_out, scenes
+from . import aims, baselines, blender, costs, evaluate_blender, held_out, scenes
 from .captions import Brief
-from .jobs import Case, write, write_frames
+from .jobs import Case, write
 
 CAMERA = ("rot_err_deg", "trans_err_percent", "flow_epe_over_motion", "warp_psnr_db", "warp_ssim", "warp_margin_db",
           "revisit_psnr_db", "revisit_de", "detail")  # fmt: skip
@@ -51,6 +49,8 @@ WORDS = (
 )  # fmt: skip
 MATERIALS = ("brick", "plaster", "wood", "grass", "metal", "glass")
 STILL = (1, 96, 160)
+SEEDS = 16  # of the pairs, each with a scene of its own
+VEIL_MARGIN, FAINT = 2, 0.1  # pixels beside silhouettes; L* that 8 bits cannot tell from nothing
 
 
 def silent(_: dict[str, Any]) -> None:
@@ -70,15 +70,16 @@ def follow_case(folder: Path, case: Case, weights: Path) -> dict[str, Any]:
     began = time.monotonic()
     generate(folder, silent, never, weights)
     seconds = time.monotonic() - began
-    shot = open_shot(folder)
-    made = pictures(folder / "frames")
-    write_frames(folder / "floor", np.repeat(made[:1], len(made), 0))
-    write_frames(folder / "carried", carried(shot, made[0]))
-    write_frames(folder / "stills", stills(shot, weights))
-    rows = {name: folder / name for name in ("frames", "truth", "floor", "carried", "stills")}
-    names = {"frames": "lite", "truth": "ceiling", "floor": "floor", "carried": "carried_first_frame", "stills": "stills"}
-    reports = {names[name]: {k: r.get(k) for k in CAMERA} for name, path in rows.items() if (r := measure(folder, path))}
-    return {"camera": reports, "sharpness": sharpness(shot, made, pictures(folder / "truth")), "seconds": round(seconds, 1)}
+    shot, made = open_shot(folder), pictures(folder / "frames")
+    baselines.write_all(shot, made, weights)
+    truth = pictures(folder / "truth")
+    reports, pictured = {}, {}
+    for name, who in baselines.WHO.items():
+        report = measure(folder, folder / name)
+        reports[who] = {key: report.get(key) for key in CAMERA}
+        pictured[who] = sharpness(shot, pictures(folder / name), truth)
+    return {"camera": reports, "sharpness": pictured["lite"], "pictures": {who: pictured[who] for who in baselines.BASELINES},
+            "unpainted": costs.unpainted(folder, weights), "seconds": round(seconds, 1)}  # fmt: skip
 
 
 def moving(case: Case) -> Case:
@@ -94,23 +95,6 @@ def moving(case: Case) -> Case:
 def pictures(folder: Path) -> np.ndarray:
     """(F, H, W, 3) uint8."""
     return np.stack([iio.imread(path)[..., :3] for path in sorted(folder.glob("*.png"))])
-
-
-def carried(shot: Shot, first: np.ndarray) -> np.ndarray:
-    """Baseline: the first frame seen from every later camera by exact geometry; holes filled from their borders."""
-    colour = torch.from_numpy(first).permute(2, 0, 1).float()
-    out = []
-    for f in range(shot.frames):
-        seen, valid = reproject(colour, shot.view(0), shot.view(f))
-        picture = seen.permute(1, 2, 0).clamp(0, 255).byte().numpy()
-        out.append(cv2.inpaint(picture, (~valid).byte().numpy(), 3, cv2.INPAINT_TELEA))
-    return np.stack(out)
-
-
-def stills(shot: Shot, weights: Path) -> np.ndarray:
-    """Baseline: every frame made by itself from its own depth and colours, as an image model would."""
-    model = load_model(weights)
-    return np.stack([bench_quality.still(shot, model, f, seed=f) for f in range(shot.frames)])
 
 
 def sharpness(shot: Shot, made: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
@@ -184,11 +168,17 @@ def chroma(lab: np.ndarray, _: Shot) -> float:
     return float(np.hypot(lab[..., 1], lab[..., 2]).mean())
 
 
-def far_contrast(lab: np.ndarray, shot: Shot) -> float:
-    """How contrast goes with distance: its correlation over eight depths of as many pixels each, -1 where it falls."""
-    depth, light = np.asarray(shot.passes["depth"][0])[solid(shot)], lab[..., 0][solid(shot)]
-    parts = np.array_split(light[np.argsort(depth, kind="stable")], 8)
-    return quality.correlation(np.arange(8.0), np.array([part.std() for part in parts]))
+def clearness(lab: np.ndarray, shot: Shot) -> float:
+    """How detail goes with distance: the slope of the logarithm of its contrast over eight depths of as many pixels each.
+
+    Haze of extinction k takes k off it, whatever the scene shows (Koschmieder 1924: contrast falls as exp(-k distance));
+    per unit of the scene's scale. Inside surfaces only: near and far side by side differ by the veil itself."""
+    depth, index, normal = (np.asarray(shot.passes[name][0]) for name in ("depth", "index", "normal"))
+    inside = quality.inside_surfaces(depth, index, normal, VEIL_MARGIN)
+    far, detail = depth[inside] / shot.scale, quality.high_pass(lab[..., 0])[inside]
+    parts = np.array_split(np.argsort(far, kind="stable"), 8)
+    contrast = [math.log(np.sqrt((detail[part] ** 2).mean()) + FAINT) for part in parts]
+    return float(np.polyfit([np.median(far[part]) for part in parts], contrast, 1)[0])
 
 
 def snow_share(lab: np.ndarray, shot: Shot) -> float:
@@ -217,7 +207,7 @@ PAIRS = (
     Pair("noon is lighter than night", "at noon, sunny", "at night", lightness, 15),
     Pair("golden hour is yellower than overcast", "at golden hour", "under an overcast sky", yellowness, 6),
     Pair("a photo has more colour than black and white", "at noon", "at noon, black and white", chroma),
-    Pair("far things keep less contrast in fog", "at noon, clear", "in thick fog", far_contrast),
+    Pair("far things keep less contrast in fog", "at noon, clear", "in thick fog", clearness),
     Pair("snow lies on what faces up", "covered in snow", "under an overcast sky", snow_share, 0.25),
     Pair("red brick is redder than white plaster", "red brick walls", "white plaster walls", redness),
     Pair("gold is yellower than ice", "made of gold", "made of ice", yellowness),
@@ -241,19 +231,27 @@ def still_shots(folder: Path, count: int, grey: bool = False) -> list[Shot]:
     return shots
 
 
-def prompts(folder: Path, weights: Path, quick: bool) -> dict[str, Any]:
-    """The pairs, over 16 seeds on as many scenes as there are families."""
-    model, shots = load_model(weights), still_shots(folder, 3 if quick else 8)
+def shuffled(differences: np.ndarray) -> float:
+    """One-sided p of the mean by the null that the prompts say nothing: which picture had which is then a coin's fall, and
+    all falls are looked at (Fisher's exact permutation test)."""
+    n = len(differences)
+    falls = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    return float((falls @ differences >= differences.sum() - 1e-9).mean())
+
+
+def prompts(folder: Path, weights: Path) -> dict[str, Any]:
+    """The pairs, over 16 seeds: same scene, camera and seed, one phrase swapped."""
+    model, shots = load_model(weights), still_shots(folder, SEEDS)
     out = {}
     for pair in PAIRS:
         found = []
-        for seed in range(16):
-            shot = shots[seed % len(shots)]
+        for seed, shot in enumerate(shots):
             a, b = (pair.value(quality.lab(bench_quality.still(shot, model, 0, prompt=p, seed=seed)), shot)
                     for p in (pair.more, pair.less))  # fmt: skip
             found.append(a - b)
         d = np.array(found)
-        out[pair.name] = {"mean": float(d.mean()), "p": sign_test(d), "aim": pair.least}
+        out[pair.name] = {"mean": float(d.mean()), "effect": float(d.mean() / max(d.std(ddof=1), 1e-9)),
+                          "p": sign_test(d), "shuffled_p": shuffled(d), "aim": pair.least}  # fmt: skip
         say(f"{pair.name}: {d.mean():.2f}, p {sign_test(d):.1g}")
     return out
 
@@ -336,12 +334,12 @@ def table(found: dict[str, Any]) -> str:
 
 
 def own_table(found: dict[str, Any]) -> str:
-    """What was judged on this project's own scenes."""
-    lines = ["| scene | | rot deg | path % | flow | warp dB | margin | revisit dB | dE |", "|---|---|---|---|---|---|---|---|---|"]
+    """What was judged on this project's own scenes; the aims first."""
+    lines = [aims.table(found), "", "| scene | | rot deg | path % | flow | warp dB | margin | revisit dB | dE |", "|---|---|---|---|---|---|---|---|---|"]
     keys = ("rot_err_deg", "trans_err_percent", "flow_epe_over_motion", "warp_psnr_db", "warp_margin_db", "revisit_psnr_db", "revisit_de")
     for scene, case in found["follow"].items():
         for who, report in case["camera"].items():
-            lines.append(f"| {scene} | {who} | " + " | ".join(_cell(report[k]) for k in keys) + " |")
+            lines.append(f"| {scene} | {who.replace('_', ' ')} | " + " | ".join(_cell(report[k]) for k in keys) + " |")
     lines += ["", "| scene | detail energy | correlation | base's | mse | graded | best grade of base | seconds |", "|---|---|---|---|---|---|---|---|"]
     names = ("energy_share", "high_pass_correlation", "graded_base_high_pass_correlation", "mse", "graded_mse", "graded_base_mse")
     for scene, case in found["follow"].items():
@@ -349,8 +347,15 @@ def own_table(found: dict[str, Any]) -> str:
     lines += ["", "| size or steps | warp dB | ceiling | correlation | spectrum 16 px |", "|---|---|---|---|---|"]
     for name, row in found["shapes"].items():
         lines.append(f"| {name} | " + " | ".join(_cell(row[k]) for k in ("warp_psnr_db", "ceiling_warp_psnr_db", "high_pass_correlation", "spectrum_16px")) + " |")
-    lines += ["", "| words, 16 seeds | mean difference | aim | p |", "|---|---|---|---|"]
-    lines += [f"| {name} | {row['mean']:.2f} | {row['aim']:g} | {row['p']:.1g} |" for name, row in found["prompts"].items()]
+    lines += ["", "| scene | | mse | correlation | detail energy |", "|---|---|---|---|---|"]
+    for scene, case in found["follow"].items():
+        for who, row in {"lite": case["sharpness"], **case["pictures"]}.items():
+            shown = [_cell(row[k], 3) for k in ("mse", "high_pass_correlation", "energy_share")]
+            lines.append(f"| {scene} | {who.replace('_', ' ')} | " + " | ".join(shown) + " |")
+    lines += ["", "| words, 16 seeds | mean difference | aim | effect | p by sign | p by shuffling |", "|---|---|---|---|---|---|"]
+    for name, row in found["prompts"].items():
+        cells = (f"{row['mean']:.2f}", f"{row['aim']:g}", f"{row['effect']:.1f}", f"{row['p']:.1g}", f"{row['shuffled_p']:.1g}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     apart = found["apart"]
     lines += ["", "| told apart by the nearest centroid of other scenes | | best of 20 shuffled |", "|---|---|---|"]
     lines += [f"| {name.replace('_', ' ')} | {row['right']:.0%} | {row['shuffled_best']:.0%} |" for name, row in apart.items()]
@@ -368,11 +373,19 @@ def say(line: str) -> None:
 def evaluate(work: Path, weights: Path, quick: bool, clips: Path | None = None, only_blender: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {"weights": store.fingerprint(weights, "lite"), "quick": quick}
     if clips is not None:
-        found["blender"] = evaluate_blender.evaluate(clips, work, weights, stills, carried, say)
+        found["blender"] = evaluate_blender.evaluate(clips, work, weights, say)
     return found if only_blender else found | {
         "follow": follows(work, weights, quick), "shapes": shapes(work, weights),
-        "prompts": prompts(work, weights, quick), "apart": words_apart(work, weights, quick),
+        "prompts": prompts(work, weights), "apart": words_apart(work, weights, quick), "costs": all_costs(work, weights, quick),
     }  # fmt: skip
+
+
+def all_costs(work: Path, weights: Path, quick: bool) -> dict[str, Any]:
+    case = Case("constraints", FOLLOW[0][1], QUICK if quick else FULL, HELD_OUT + 400, "colonnade")
+    told = costs.constraints(work / "constraints", case, weights)
+    say(f"all controls cost {told['ratio']:.2f} of none")
+    out = {"constraints": told, "speed": costs.speed(work / "speed"), "large": costs.enlarging(work / "large", weights)}
+    return out if quick else out | {"large_clip": costs.large_clip(work / "large_clip")}
 
 
 def main(argv: list[str]) -> int:
@@ -382,6 +395,8 @@ def main(argv: list[str]) -> int:
     p.add_argument("--json", type=Path, help="write every figure here")
     p.add_argument("--docs", type=Path, help="write evaluation.md and pictures/evaluation.jpg into this folder")
     p.add_argument("--keep", type=Path, help="keep the job folders here")
+    p.add_argument("--figures", type=Path, metavar="FILE", help="of an earlier --json: tells them anew, judges nothing")
+    p.add_argument("--long", type=Path, metavar="FILE", help="what `bench long` printed: its figures stand in the table, too")
     p.add_argument("--blender-clips", type=Path, metavar="FOLDER", help="judge against Cycles too, on the clips that lie here")
     p.add_argument("--make-clips", action="store_true", help="film the fixed set into that folder first, where it is missing")
     p.add_argument("--blender", help="that films it: the program, or the Python of a bpy wheel")
@@ -403,8 +418,12 @@ def judged(a: argparse.Namespace) -> int:
     work = a.keep or Path(tempfile.mkdtemp(prefix="shotlock-evaluate-"))
     began = time.monotonic()
     try:
-        found = evaluate(work, a.weights, a.quick, a.blender_clips, a.only_blender) | {"minutes": 0.0}
-        found["minutes"] = round((time.monotonic() - began) / 60, 1)
+        long = {"long": job.load_json(a.long)} if a.long else {}
+        if a.figures:
+            found = job.load_json(a.figures) | long
+        else:
+            found = evaluate(work, a.weights, a.quick, a.blender_clips, a.only_blender) | long
+            found["minutes"] = round((time.monotonic() - began) / 60, 1)
         say(table(found))
         if a.json:
             job.write_json(a.json, found)
@@ -419,6 +438,7 @@ def judged(a: argparse.Namespace) -> int:
 def document(docs: Path, found: dict[str, Any], work: Path, weights: Path) -> None:
     sheet(work, weights, docs / "pictures" / "evaluation.jpg")
     how = "python -m engine evaluate --docs docs" + (" --quick" if found["quick"] else "")
+    how += " --long FILE" if "long" in found else ""
     how += " --blender-clips FOLDER --make-clips" if "blender" in found else ""
     text = EVALUATION.format(how=how, minutes=found["minutes"], weights=found["weights"][:12], table=own_table(found))
     if "blender" in found:
@@ -430,9 +450,12 @@ def document(docs: Path, found: dict[str, Any], work: Path, weights: Path) -> No
 EVALUATION = """# lite, judged
 
 Written by `{how}` ({minutes} minutes) for the weights {weights}. The scenes are of kinds that training never builds
-(`engine/train/held_out.py`), under seeds that it never drew. *ceiling* is the scene's true picture, *floor* the first frame frozen (what a
-model without a camera gives), *carried first frame* and *stills* are baselines: the first frame warped by exact geometry with its holes
-filled, and every frame made by itself. Metrics: `docs/metrics.md`. The scene maker shades its truth by the formula that the head
+(`engine/train/held_out.py`), under seeds that it never drew. *ceiling* is the scene's true picture, *floor* the first frame frozen;
+*carried first frame*, *stills* and *no camera* are baselines: the first frame warped by exact geometry with its holes filled, every frame
+made by itself, and the same model whose every frame has frame 0's pose and passes. The first frame carried is ahead by its making in all
+that asks whether a surface keeps its colour: it shows nothing else. Metrics: `docs/metrics.md`; in the first table the worst scene decides.
+*effect* is the mean difference over its deviation, *by shuffling* an exact test over all 65,536 ways to swap the pair's prompts. Seconds and
+minutes are those of the machine as it was, other work on it included. The scene maker shades its truth by the formula that the head
 uses, with corners, drifts and lit panes that the head is not told; how lite does against Cycles stands in `docs/model-card-lite.md`.
 
 {table}

@@ -2,8 +2,8 @@
 
 A fixed set of clips is filmed from scenes/ by `make_clips.py`; any folder of clips can be judged. The light is the scene's
 own, as Cycles had it, and the prompt says nothing: what is judged is how well lite reads the scene's facts. Every figure
-has a stable key, beside the truth (the ceiling), the first frame frozen (the floor), and three baselines: independent
-stills, the first frame carried forward, and the best single grade of the base colour. Knows job folders, lite, measures.
+has a stable key, beside the truth (the ceiling), the first frame frozen (the floor), and four baselines: stills, the first
+frame carried forward, no camera, and the best single grade of the base colour. Knows job folders, lite, measures.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from .. import job, quality
 from ..generate import generate
 from ..measure import measure
 from ..shot import Shot, open_shot
-from . import blender, blender_clips, make_clips
-from .jobs import write_frames
+from . import baselines, blender, blender_clips, make_clips
 
 PROMPT = "a photo"  # says nothing of light, weather or material
 SCENES = blender.ROOT / "scenes" / "build_all.py"
@@ -33,7 +32,7 @@ OWN = make_clips.Settings(1, (9,), ((256, 144),), ("own",), 32, "Standard", Fals
 MOVED = make_clips.Settings(2, (9,), ((256, 144),), ("truck", "dolly", "crane", "orbit"), 32, "Standard", True, True, False)
 CAMERA = ("rot_err_deg", "trans_err_percent", "flow_epe_over_motion", "warp_psnr_db", "warp_ssim", "warp_margin_db",
           "sampson_px", "revisit_psnr_db", "revisit_zncc", "revisit_de", "detail")  # fmt: skip
-WHO = {"lite": "frames", "ceiling": "truth", "floor": "floor", "carried_first_frame": "carried", "stills": "stills"}
+WHO = baselines.WHO
 GLOSSY, GLOWING, FEWEST = 0.35, 0.05, 200  # share of gloss, radiance, pixels: what counts as mirror, lamp, region
 WIDTH = 208  # of a picture on the sheet
 
@@ -65,18 +64,15 @@ def fixed(files: list[Path], number: int, settings: make_clips.Settings) -> list
 # ---------------------------------------------------------------- judging
 
 
-def judge(source: Path, folder: Path, weights: Path, stills: Callable[[Shot, Path], np.ndarray],
-          carried: Callable[[Shot, np.ndarray], np.ndarray]) -> dict[str, Any]:
+def judge(source: Path, folder: Path, weights: Path) -> dict[str, Any]:
     """One clip: lite beside ceiling, floor and baselines."""
     ready(source, folder)
     began = time.monotonic()
     generate(folder, lambda _: None, lambda: False, weights)
     seconds = time.monotonic() - began
     shot, made, truth = open_shot(folder), pictures(folder / "frames"), pictures(folder / "truth")
-    write_frames(folder / "floor", np.repeat(made[:1], len(made), 0))
-    write_frames(folder / "carried", carried(shot, made[0]))
-    write_frames(folder / "stills", stills(shot, weights))
-    reports = {who: measure(folder, folder / name) for who, name in WHO.items()}
+    baselines.write_all(shot, made, weights)
+    reports = {who: measure(folder, folder / name) for name, who in WHO.items()}
     facts = shot.job.extra.get("clip", {})
     return {
         "camera": {who: {key: report.get(key) for key in CAMERA} for who, report in reports.items()},
@@ -146,15 +142,14 @@ def parts(shot: Shot, truth: np.ndarray) -> dict[str, np.ndarray]:
             "matt_facing_down": matt & (up < -0.7)}  # fmt: skip
 
 
-def evaluate(source: Path, work: Path, weights: Path, stills: Callable, carried: Callable,
-             say: Callable[[str], None]) -> dict[str, Any]:
+def evaluate(source: Path, work: Path, weights: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Every clip of a folder, and their means."""
     out: dict[str, Any] = {}
     for clip in blender_clips.find([source]):
-        out[clip.name] = found = judge(clip, work / "blender" / clip.name, weights, stills, carried)
+        out[clip.name] = found = judge(clip, work / "blender" / clip.name, weights)
         shown = found["picture"]
         say(f"{clip.name}: mse {shown['mse']:.4f}, best single grade {shown['graded_base_mse']:.4f}, Lab {shown['lab_change']:.1f}")
-    camera = {who: means([found["camera"][who] for found in out.values()]) for who in WHO}
+    camera = {who: means([found["camera"][who] for found in out.values()]) for who in WHO.values()}
     names = dict.fromkeys(part for found in out.values() for part in found["regions"])
     by_part = {name: means([found["regions"][name] for found in out.values() if name in found["regions"]]) for name in names}
     return {"clips": out, "mean": means([found["picture"] for found in out.values()]), "camera": camera, "regions": by_part}

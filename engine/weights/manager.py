@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .. import job, official, registry
+from .. import job, looks, official, registry
 from ..registry import BadRegistry, Registry
 from . import fetch, find
 from .fetch import BadFetch, Stopped, Wanted
@@ -289,13 +289,25 @@ def removed(name: str, files: bool) -> tuple[Registry, list[Path]]:
     """The registry without a model or LoRA, and the files to delete: those that the manager fetched, or with `files`
     all of them; never one that another model needs."""
     known = registry.read()
+    adapted = looks.found(known)
+    if name in adapted:
+        return known, removed_look(adapted[name], files)
     if name not in known.models and name not in known.loras:
-        raise BadOrder(f"there is no model {name} in the list: expected {', '.join([*known.models, *known.loras])}")
+        there = ", ".join([*known.models, *known.loras, *adapted])
+        raise BadOrder(f"there is no model {name} in the list: expected {there}")
     own = known.models[name].files.values() if name in known.models else [known.loras[name].file]
     rest = registry.without(known, name)
     needed = {path for entry in rest.models.values() for path in entry.files.values()}
     needed |= {lora.file for lora in rest.loras.values()}
     return rest, [path for path in own if path not in needed and (files or is_ours(path))]
+
+
+def removed_look(look: looks.Look, files: bool) -> list[Path]:
+    """Its shards. It is listed because they are there, so that nothing but their going takes it off the list."""
+    if not files:
+        raise BadOrder(f"{look.title} is listed because it lies in {look.folder}: have its files deleted, too, or move "
+                       "that folder elsewhere")  # fmt: skip
+    return look.shards
 
 
 def delete(paths: Iterable[Path]) -> None:
@@ -332,6 +344,8 @@ def table() -> dict[str, Any]:
                           "files": {part: str(path) for part, path in entry.files.items()},
                           "missing": entry.missing} for name, entry in known.models.items()},
         "loras": {name: str(lora.file) for name, lora in known.loras.items()},
+        "looks": {name: {"title": look.title, "folder": str(look.folder), "words": list(look.words),
+                         "missing": list(look.missing)} for name, look in looks.found(known).items()},
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 job.json, what it lacks is refused by name, a model that is gone keeps its name. Real capture, real engine, CPU."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -65,6 +66,42 @@ def test_the_menu_has_the_bundled_model_and_what_the_registry_names(models, film
     assert names[0] == "lite" and set(json.loads(models.read_text())["models"]) == set(names[1:])
     assert bpy.ops.shotlock.choose_model(model="tiny-vace") == {"FINISHED"}
     assert film.shotlock.model == "tiny-vace"
+
+
+ADAPTED = """
+import sys
+from pathlib import Path
+from engine.weights import store
+weights, config = store.load(store.BUNDLED, "lite"), store.config(store.BUNDLED, "lite")
+Path(sys.argv[1]).mkdir(parents=True)
+store.save(Path(sys.argv[1]), "lite", weights, {**config, "words": {"grimlow": [0.0] * 60}})
+"""
+
+
+def test_an_artists_own_lite_is_in_the_menu_by_its_word(models, film, monkeypatch):
+    from shotlock.operators import generate, install, manager, memory, shelf
+    from shotlock.operators.plan import plan
+
+    folder = models.parent / "models" / "lite" / "grimlow"
+    done = subprocess.run([install.engine_python(), "-c", ADAPTED, str(folder)], capture_output=True, text=True,
+                          check=False, cwd=ROOT, env=install.clean_environment())
+    assert done.returncode == 0, done.stderr
+    try:
+        memory.forget()
+        names = menu_of(models)
+        assert names[:2] == ["lite", "lite-grimlow"] and shelf.title("lite-grimlow") == "Lite with grimlow"
+        assert bpy.ops.shotlock.choose_model(model="lite-grimlow") == {"FINISHED"}
+        assert shelf.is_lite("lite-grimlow") and shelf.lack("lite-grimlow") == generate.why_not(bpy.context) == ""
+        made, choice = plan(film), shelf.choice("lite-grimlow")
+        assert made.model == "lite-grimlow" and made.control_strength == 1.0
+        assert choice.told == "its own word, grimlow" and choice.recipe == shelf.LITE_RECIPE
+        assert "lite-grimlow" in [row.name for row in manager.rows()]
+        gone = sorted(folder.iterdir())[-1]
+        gone.unlink()
+        memory.forget()
+        assert f"{gone.name} of the model Lite with grimlow is not there any more" in generate.why_not(bpy.context)
+    finally:
+        shutil.rmtree(folder)
 
 
 def picture(path, colour):

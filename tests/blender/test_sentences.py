@@ -23,7 +23,7 @@ SPEAKERS = {    # file → the functions, or names of constants, whose sentences
     "engine/weights/networks.py": ("open_model", "refuse_strangers", "merge"),
     "engine/weights/machine.py": ("name",),
     "engine/weights/fetch.py": ("fetch", "ask", "refuse_other", "receive", "keep", "full", "finished"),
-    "engine/weights/manager.py": ("nothing", "existing", "refuse_wrong", "removed", "IN_WORDS"),
+    "engine/weights/manager.py": ("nothing", "existing", "refuse_wrong", "removed", "removed_look", "IN_WORDS"),
     "engine/state.py": ("_begin",),
     "engine/worker.py": ("explain", "ENDED"),
     "engine/job.py": ("disk_full", "_lock"),
