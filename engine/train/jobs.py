@@ -104,8 +104,21 @@ def look(case: Case) -> shading.Look:
     return shading.with_sky(shading.unpack(torch.from_numpy(captions.raw(values))[None]), torch.tensor([5.0]))
 
 
+TRUE_RAYS = 4  # to a pixel of the true picture, each with as many samples of the texture
+
+
 def truth(case: Case, scene: scenes.Scene, p: scenes.Passes, ao: Tensor, open_: Tensor) -> Tensor:
-    """(F, 3, H, W) in -1..1: the scene in its brief's light."""
+    """(F, 3, H, W) in -1..1: the scene in its brief's light, the mean of some rays to a pixel, averaged as light."""
+    _, height, width = p.depth.shape
+    light = torch.zeros(len(p.depth), 3, height, width)
+    for at in scenes.rooks(TRUE_RAYS):
+        seen = scenes.passes(scene, height, width, at, TRUE_RAYS, 0.5)
+        light += ((shaded(case, scene, seen, ao, open_) + 1) / 2) ** scenes.GAMMA
+    return (light / TRUE_RAYS) ** (1 / scenes.GAMMA) * 2 - 1
+
+
+def shaded(case: Case, scene: scenes.Scene, p: scenes.Passes, ao: Tensor, open_: Tensor) -> Tensor:
+    """(F, 3, H, W) in -1..1: what these rays see."""
     own, angle = look(case), torch.full((1, 1, 1, 1, 1), AZIMUTH)
     lit = scenes.sunlit(scene, p, shading.sun_direction(own["height"], angle).flatten())
     scale = conditions.scene_scale(p.depth)

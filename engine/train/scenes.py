@@ -8,7 +8,7 @@ Shapes: F frames, R = H x W rays.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -397,50 +397,76 @@ def _height(xy: Tensor, scene: Scene) -> Tensor:
     )
 
 
+Axes = tuple[Tensor, Tensor, Tensor]  # x, y and z apart: each lies in one piece in memory
+
+
 def _turn(v: Tensor, yaw: float) -> Tensor:
+    return torch.stack(_turned(v.unbind(-1), yaw), -1) if yaw else v
+
+
+def _turned(v: Sequence[Tensor], yaw: float) -> Axes:
+    x, y, z = v
+    if not yaw:
+        return x, y, z
     c, s = math.cos(yaw), math.sin(yaw)
-    return torch.stack([c * v[..., 0] + s * v[..., 1], c * v[..., 1] - s * v[..., 0], v[..., 2]], -1)
+    return c * x + s * y, c * y - s * x, z
 
 
-def _hit_box(o: Tensor, d: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
-    half = torch.tensor(shape.a)
-    inverse = 1 / torch.where(d.abs() < 1e-9, 1e-9, d)
-    near, far = -o * inverse - half * inverse.abs(), -o * inverse + half * inverse.abs()
+def _hit_box(o: Axes, d: Axes, shape: Shape) -> Tensor:
+    near, far = [], []
+    for start, way, half in zip(o, d, shape.a, strict=True):
+        inverse = 1 / torch.where(way.abs() < 1e-9, 1e-9, way)
+        middle, reach = -start * inverse, half * inverse.abs()
+        near.append(middle - reach)
+        far.append(middle + reach)
+    enter = torch.maximum(torch.maximum(near[0], near[1]), near[2])
+    leave = torch.minimum(torch.minimum(far[0], far[1]), far[2])
     if shape.inside:
-        t, axis = far.min(-1)
-        return torch.where(near.amax(-1) < t, t, torch.inf), -torch.sign(d) * F.one_hot(axis, 3)
-    t, axis = near.max(-1)
-    hit = (t < far.amin(-1)) & (t > 1e-3)
-    return torch.where(hit, t, torch.inf), -torch.sign(d) * F.one_hot(axis, 3)
+        return torch.where(enter < leave, leave, torch.inf)
+    return torch.where((enter < leave) & (enter > 1e-3), enter, torch.inf)
 
 
-def _hit_ellipsoid(o: Tensor, d: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
-    r = torch.tensor(shape.a)
-    p, e = o / r, d / r
-    a, b, c = (e * e).sum(-1), (p * e).sum(-1), (p * p).sum(-1) - 1
+def _hit_ellipsoid(o: Axes, d: Axes, shape: Shape) -> Tensor:
+    p, e = ([axis / r for axis, r in zip(v, shape.a, strict=True)] for v in (o, d))
+    a, b, c = _dot(e, e), _dot(p, e), _dot(p, p) - 1
     disc = b * b - a * c
     t = (-b - disc.clamp_min(0).sqrt()) / a
-    normal = F.normalize((p + t[..., None] * e) / r, dim=-1)
-    return torch.where((disc > 0) & (t > 1e-3), t, torch.inf), normal
+    return torch.where((disc > 0) & (t > 1e-3), t, torch.inf)
 
 
-def _hit_cone(o: Tensor, d: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+def _hit_cone(o: Axes, d: Axes, shape: Shape) -> Tensor:
     below, above, height = shape.a
     slope = (above - below) / height
-    q, e = below + slope * o[..., 2], slope * d[..., 2]
-    a = (d[..., :2] ** 2).sum(-1) - e * e
+    q, e = below + slope * o[2], slope * d[2]
+    a = _dot(d[:2], d[:2]) - e * e
     a = torch.where(a.abs() < 1e-6, 1e-6, a)
-    b = (o[..., :2] * d[..., :2]).sum(-1) - q * e
-    c = (o[..., :2] ** 2).sum(-1) - q * q
+    b, c = _dot(o[:2], d[:2]) - q * e, _dot(o[:2], o[:2]) - q * q
     disc = b * b - a * c
     t = (-b - disc.clamp_min(0).sqrt()) / a
-    z = o[..., 2] + t * d[..., 2]
-    out = (o + t[..., None] * d)[..., :2]
-    normal = F.normalize(torch.cat([F.normalize(out, dim=-1), torch.full_like(z, -slope)[..., None]], -1), dim=-1)
-    return torch.where((disc > 0) & (t > 1e-3) & (z > 0) & (z < height), t, torch.inf), normal
+    z = o[2] + t * d[2]
+    return torch.where((disc > 0) & (t > 1e-3) & (z > 0) & (z < height), t, torch.inf)
 
 
 _HIT = {"box": _hit_box, "ellipsoid": _hit_ellipsoid, "cone": _hit_cone}
+
+
+def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    total = a[0] * b[0]
+    for x, y in zip(a[1:], b[1:], strict=True):
+        total = torch.addcmul(total, x, y)
+    return total
+
+
+def _facing(shape: Shape, p: Tensor, d: Tensor) -> Tensor:
+    """Normals (N, 3) at points of a shape, in its own frame, seen along d."""
+    size = torch.tensor(shape.a)
+    if shape.kind == "box":
+        return -torch.sign(d) * F.one_hot((p / size).abs().argmax(-1), 3)
+    if shape.kind == "ellipsoid":
+        return F.normalize(p / size**2, dim=-1)
+    slope = (size[1] - size[0]) / size[2]
+    out = F.normalize(p[:, :2], dim=-1)
+    return F.normalize(torch.cat([out, -slope.expand(len(p), 1)], -1), dim=-1)
 
 
 def _ground(o: Tensor, d: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
@@ -465,25 +491,34 @@ def _ground(o: Tensor, d: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
 
 
 def trace(scene: Scene, o: Tensor, d: Tensor, shadow: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """Origins and unit directions (F, R, 3) -> distance (F, R), +inf for sky; shape number (F, R), -1 ground; normal (F, R, 3)."""
+    """Origins and unit directions (F, R, 3) -> distance (F, R), +inf for sky; shape number (F, R), -1 ground; normal
+    (F, R, 3), none for shadows."""
     best, which, normal = torch.full(d.shape[:-1], torch.inf), torch.full(d.shape[:-1], -2), torch.zeros_like(d)
-    frame = torch.arange(d.shape[0]).view(-1, 1, 1)
+    start, way = ([v[..., i].contiguous() for i in range(3)] for v in (o, d))
+    frame = torch.arange(d.shape[0]).view(-1, 1)
+
+    def centre(shape: Shape) -> list[Tensor | float]:
+        return [c + frame * v if v else c for c, v in zip(shape.centre, shape.velocity, strict=True)]
+
     for number, shape in enumerate(scene.shapes):
         if shadow and (shape.pattern == GLOWING or shape.inside):
             continue
-        centre = torch.tensor(shape.centre) + frame * torch.tensor(shape.velocity)
-        t, n = _HIT[shape.kind](_turn(o - centre, shape.yaw), _turn(d, shape.yaw), shape)
+        own = [axis - c for axis, c in zip(start, centre(shape), strict=True)]
+        t = _HIT[shape.kind](_turned(own, shape.yaw), _turned(way, shape.yaw), shape)
+        which = torch.where(t < best, number, which)
+        best = torch.minimum(t, best)
+    if shadow:
+        return best, which, normal
+    if scene.ground is not None:
+        t, up = _ground(o, d, scene)
         closer = t < best
-        best, which = torch.where(closer, t, best), torch.where(closer, number, which)
-        normal = torch.where(closer[..., None], _turn(n, -shape.yaw), normal)
-    if scene.ground is not None and not shadow:
-        t, n = _ground(o, d, scene)
-        closer = t < best
-        best, which, normal = (
-            torch.where(closer, t, best),
-            torch.where(closer, -1, which),
-            torch.where(closer[..., None], n, normal),
-        )
+        best, which, normal = torch.where(closer, t, best), torch.where(closer, -1, which), up * closer[..., None]
+    for number, shape in enumerate(scene.shapes):
+        at = which == number
+        if at.any():
+            middle = torch.stack([torch.as_tensor(c).expand(len(d), 1) for c in centre(shape)], -1).expand_as(d)
+            p = _turn((o[at] - middle[at]) + best[at][:, None] * d[at], shape.yaw)
+            normal[at] = _turn(_facing(shape, p, _turn(d[at], shape.yaw)), -shape.yaw)
     return best, which, normal
 
 
@@ -554,23 +589,43 @@ class Passes:
     c2w: Tensor
 
 
-def passes(scene: Scene, height: int, width: int) -> Passes:
-    """Ray-casts every pixel's centre."""
+CENTRE = (0.5, 0.5)
+GAMMA = 2.2  # of the base colour's encoding
+GRAZING = 4.0  # times as far, at most, may a pixel's samples lie on its plane
+ROOKS = 8  # samples of the base colour to a pixel, as many as a capture asks Blender for
+
+
+def rooks(count: int = ROOKS) -> list[tuple[float, float]]:
+    """Places within a pixel (x, y), no two in one row or column: the thinnest lines of a texture are met."""
+    stride = next(k for k in range(count // 2 + 1, count + 1) if math.gcd(k, count) == 1)
+    return [((k * stride % count + 0.5) / count, (k + 0.5) / count) for k in range(count)]
+
+
+def passes(
+    scene: Scene, height: int, width: int, at: tuple[float, float] = CENTRE, samples: int = ROOKS, cell: float = 1.0
+) -> Passes:
+    """Ray-casts every pixel's centre, or another place within it. The base colour is its mean over a cell around that
+    place, one pixel wide if nothing else is said, on the surface that is met there: textures do not alias, as those of
+    a capture do not."""
     frames = len(scene.c2w)
     K = torch.zeros(frames, 3, 3, dtype=torch.float64)
     K[:, 0, 0] = K[:, 1, 1] = torch.from_numpy(np.asarray(scene.focal)) * width / 2
     K[:, 0, 2], K[:, 1, 2], K[:, 2, 2] = width / 2, height / 2, 1
     c2w = torch.from_numpy(scene.c2w)
-    v, u = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    local = torch.stack([(u - width / 2), (v - height / 2), torch.ones_like(u)], -1).reshape(1, -1, 3)
-    local = local / torch.stack([K[:, 0, 0], K[:, 1, 1], torch.ones(frames)], -1)[:, None].float()
-    local = F.normalize(local, dim=-1)
-    d = local @ c2w[:, :3, :3].float().mT
+    local, d = _rays(K, c2w, height, width, at)
     o = c2w[:, None, :3, 3].float().expand_as(d)
     t, which, normal = trace(scene, o, d)
     sky = torch.isinf(t)
     point = o + torch.where(sky, 0, t)[..., None] * d
-    out = _surface(scene, point, which, normal)
+    parts = _parts(scene, which, normal)
+    out = _surface(scene, parts, point)
+    linear, facing = torch.zeros_like(point), (normal * d).sum(-1, keepdim=True).clamp_max(-1e-4)
+    places = rooks(samples)
+    for x, y in places:
+        beside = _rays(K, c2w, height, width, (at[0] + cell * (x - 0.5), at[1] + cell * (y - 0.5)))[1]
+        stretch = (facing / (normal * beside).sum(-1, keepdim=True).clamp_max(-1e-4)).clamp(0, GRAZING)  # its plane
+        linear += _colour(scene, parts, o + torch.where(sky, 0, t)[..., None] * stretch * beside)
+    out["base"] = (linear / len(places)) ** (1 / GAMMA)
     shape = (frames, height, width)
     depth = torch.where(sky, torch.inf, t * local[..., 2])
     return Passes(
@@ -579,49 +634,93 @@ def passes(scene: Scene, height: int, width: int) -> Passes:
     )  # fmt: skip
 
 
-def _surface(scene: Scene, point: Tensor, which: Tensor, normal: Tensor) -> dict[str, Tensor]:
-    base, gloss, emission = torch.zeros_like(point), torch.zeros_like(point[..., 0]), torch.zeros_like(point)
-    pane, chance, anchor = torch.zeros_like(gloss, dtype=torch.bool), torch.zeros_like(gloss), point.clone()
-    frame = torch.arange(len(point)).view(-1, 1).expand_as(which)
-    for number in range(-1, len(scene.shapes)):
-        at = which == number
-        if not at.any():
-            continue
-        s = (
-            scene.shapes[number]
-            if number >= 0
-            else Shape("ground", (0, 0, 0), (0, 0, 0), scene.ground or (0, 0, 0), scene.ground_pattern)
-        )
-        p = point[at] - frame[at][:, None] * torch.tensor(s.velocity)
-        anchor[at] = p
-        n = _turn(normal[at], s.yaw)
-        local = _turn(p - torch.tensor(s.centre), s.yaw) + torch.tensor(s.centre) if number >= 0 else p
+def _rays(K: Tensor, c2w: Tensor, height: int, width: int, at: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Unit directions (F, R, 3) through a place of every pixel, of the camera and of the world."""
+    v, u = torch.meshgrid(torch.arange(height) + at[1], torch.arange(width) + at[0], indexing="ij")
+    local = torch.stack([(u - width / 2), (v - height / 2), torch.ones_like(u)], -1).reshape(1, -1, 3)
+    local = local / torch.stack([K[:, 0, 0], K[:, 1, 1], torch.ones(len(K))], -1)[:, None].float()
+    local = F.normalize(local, dim=-1)
+    return local, local @ c2w[:, :3, :3].float().mT
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One shape as far as it is seen."""
+
+    number: int
+    shape: Shape
+    at: Tensor  # (N,) which rays of all F x R
+    frame: Tensor  # (N, 1)
+    normal: Tensor  # (N, 3) world
+
+    def points(self, world: Tensor) -> "_Points":
+        """Of points (F, R, 3), those on this shape."""
+        p = world.view(-1, 3)[self.at]
+        if any(self.shape.velocity):
+            p = p - self.frame * torch.tensor(self.shape.velocity)
+        n, centre = _turn(self.normal, self.shape.yaw), torch.tensor(self.shape.centre)
+        local = _turn(p - centre, self.shape.yaw) + centre if self.shape.yaw else p
         across = torch.where(n[:, 0].abs() > n[:, 1].abs(), local[:, 1], local[:, 0])
-        wall = n[:, 2].abs() < 0.5
-        fine = value_noise(local * 4.7 + 3)
-        coarse = value_noise(local * 1.1 + scene.seed)
-        colour = _pattern(s.pattern, torch.tensor(s.colour), local, across, wall, (coarse[0], coarse[1], fine[0]))
-        glossy = torch.full_like(across, s.gloss)
-        glossy = (
-            torch.where(wall, 0.35, 0.0)
-            if s.pattern == GLASS
-            else torch.full_like(across, 0.9)
-            if s.pattern == WATER
-            else glossy
-        )
-        if s.windows and s.pattern in HAS_WINDOWS:
-            here, light = _panes(across, local[:, 2], wall, number, scene.seed)
-            colour = torch.where(
-                here[:, None],
-                torch.tensor([0.06, 0.08, 0.11]) if number % 2 else torch.tensor([0.5, 0.55, 0.6]),
-                colour,
-            )
-            glossy = torch.where(here, 0.9, glossy)
-            pane[at], chance[at] = here, light
-        base[at], gloss[at] = colour.clamp(0, 1) ** (1 / 2.2), glossy
-        if s.pattern == GLOWING:
-            emission[at] = torch.tensor(s.colour) * 2.5
-    return {"base": base, "gloss": gloss, "emission": emission, "pane": pane, "chance": chance, "anchor": anchor}
+        return _Points(p, local, across, n[:, 2].abs() < 0.5)
+
+
+@dataclass(frozen=True)
+class _Points:
+    anchor: Tensor  # (N, 3) world, at frame 0
+    local: Tensor  # (N, 3) turned back
+    across: Tensor  # (N,) along a wall
+    wall: Tensor  # (N,) bool
+
+
+def _parts(scene: Scene, which: Tensor, normal: Tensor) -> list[_Part]:
+    ground = Shape("ground", (0, 0, 0), (0, 0, 0), scene.ground or (0, 0, 0), scene.ground_pattern)
+    numbers, flat = which.flatten(), normal.view(-1, 3)
+    places = [(n, torch.where(numbers == n)[0]) for n in range(-1, len(scene.shapes))]
+    return [_Part(n, scene.shapes[n] if n >= 0 else ground, at, (at // which.shape[1])[:, None], flat[at])
+            for n, at in places if len(at)]  # fmt: skip
+
+
+DARK_GLASS, BRIGHT_GLASS = (0.06, 0.08, 0.11), (0.5, 0.55, 0.6)  # of every other house
+
+
+def _windows(scene: Scene, part: _Part, p: _Points) -> tuple[Tensor, Tensor] | None:
+    if not (part.shape.windows and part.shape.pattern in HAS_WINDOWS):
+        return None
+    return _panes(p.across, p.local[:, 2], p.wall, part.number, scene.seed)
+
+
+def _colour(scene: Scene, parts: list[_Part], point: Tensor) -> Tensor:
+    """Linear base colour (F, R, 3) at points of those shapes."""
+    out = torch.zeros_like(point)
+    for part in parts:
+        p = part.points(point)
+        coarse, fine = value_noise(p.local * 1.1 + scene.seed), value_noise(p.local * 4.7 + 3)
+        noise = coarse[0], coarse[1], fine[0]
+        colour = _pattern(part.shape.pattern, torch.tensor(part.shape.colour), p.local, p.across, p.wall, noise)
+        if panes := _windows(scene, part, p):
+            glass = torch.tensor(DARK_GLASS if part.number % 2 else BRIGHT_GLASS)
+            colour = torch.where(panes[0][:, None], glass, colour)
+        out.view(-1, 3)[part.at] = colour.clamp(0, 1)
+    return out
+
+
+def _surface(scene: Scene, parts: list[_Part], point: Tensor) -> dict[str, Tensor]:
+    """All but the colour."""
+    gloss, emission = torch.zeros_like(point[..., 0]), torch.zeros_like(point)
+    pane, chance, anchor = torch.zeros_like(gloss, dtype=torch.bool), torch.zeros_like(gloss), point.clone()
+    for part in parts:
+        p, shape, at = part.points(point), part.shape, part.at
+        anchor.view(-1, 3)[at] = p.anchor
+        glossy = torch.full_like(p.across, 0.9 if shape.pattern == WATER else shape.gloss)
+        if shape.pattern == GLASS:
+            glossy = torch.where(p.wall, 0.35, 0.0)
+        if panes := _windows(scene, part, p):
+            glossy = torch.where(panes[0], 0.9, glossy)
+            pane.view(-1)[at], chance.view(-1)[at] = panes
+        gloss.view(-1)[at] = glossy
+        if shape.pattern == GLOWING:
+            emission.view(-1, 3)[at] = torch.tensor(shape.colour) * 2.5
+    return {"gloss": gloss, "emission": emission, "pane": pane, "chance": chance, "anchor": anchor}
 
 
 def motion(scene: Scene, frames: int) -> tuple[Tensor, Tensor]:
