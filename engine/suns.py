@@ -46,6 +46,45 @@ def axes(toward: np.ndarray) -> np.ndarray:
     return np.stack([across, np.cross(toward, across), toward])
 
 
+# A map of what a sun sees
+
+FINE = 3.04  # cells of a map's side per side of a square of a frame's pixels
+LEAST, MOST = 256, 1024  # cells of a side
+FARTHEST = 5.0  # median distances from the shot's middle that are worth cells
+ASKED = 9  # frames that say what the shot saw
+THIN = 6  # one pixel in so many, each way
+
+
+def side(size: tuple[int, int]) -> int:
+    """Cells of a map's side: in proportion to the frames that its shadows fall into."""
+    return int(min(max(FINE * math.sqrt(size[0] * size[1]), LEAST), MOST))
+
+
+def square(axes: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Middle (3,) and half side of the square across the sun that holds most of the points: half of them by far, the
+    rest as far as its cells are not wasted on a horizon."""
+    middle = np.median(points, 0)
+    far = np.linalg.norm(points - middle, axis=1)
+    near = points[far <= FARTHEST * max(float(np.median(far)), 1e-6)]
+    across = (near - middle) @ axes[:2].T
+    low, high = np.quantile(across, 0.005, 0), np.quantile(across, 0.995, 0)
+    half = 0.55 * float((high - low).max())
+    return middle + axes[:2].T @ ((low + high) / 2), max(half, 1e-3)
+
+
+def seen(depth: np.ndarray, c2w: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """World points (N,3) of a shot's depth passes (F,H,W), some pixels of some frames."""
+    count = len(depth)
+    found = []
+    for i in sorted({round(k * (count - 1) / (ASKED - 1)) for k in range(ASKED)}):
+        z = np.asarray(depth[i][::THIN, ::THIN], np.float64)
+        v, u = np.meshgrid(np.arange(z.shape[0]) * THIN + 0.5, np.arange(z.shape[1]) * THIN + 0.5, indexing="ij")
+        solid = np.isfinite(z)
+        ray = np.stack([u, v, np.ones_like(u)], -1)[solid] @ np.linalg.inv(K[i]).T
+        found.append((ray * z[solid][:, None]) @ c2w[i, :3, :3].T + c2w[i, :3, 3])
+    return np.concatenate(found)
+
+
 # The world as a picture
 
 BRIGHT = 8.0  # times the mean luminance: part of a sun

@@ -212,7 +212,7 @@ def _film_suns(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy
                path: Path3D, depth: np.ndarray, sun: dict[str, Any] | None, away: dict[int, Any],
                say: Callable[..., None]) -> None:
     """What the sun sees, from every height that the prompt may ask for."""
-    points = sunlight.seen(depth, path.c2w, path.K)
+    points = suns.seen(depth, path.c2w, path.K)
     if not len(points):
         return
     bare.only_passes(layer, ("use_pass_z",))

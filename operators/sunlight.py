@@ -7,7 +7,6 @@ by frame. Knows cameras, depth and objects; knows nothing of light's colour.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,18 +18,12 @@ from ..engine import suns
 from . import bare, facts, pixels
 from .reader import Reader
 
-FINE = 3.04  # cells of a map's side per side of a square of a frame's pixels
-LEAST, MOST = 256, 1024  # cells of a side
-FARTHEST = 5.0  # median distances from the shot's middle that are worth cells
-ASKED = 9  # frames that say what the shot saw
-THIN = 6  # one pixel in so many, each way
-
 
 def film(shutter: Reader, scene: Any, directions: np.ndarray, points: np.ndarray, frame: int, size: tuple[int, int],
          away: dict[int, Any], say: Callable[..., None]) -> dict[str, np.ndarray]:
     """The maps of all suns, as suns.npz holds them. points (N,3) world: what the shot saw; `size`: of its frames;
     `away`: index → object that is left out; each map that is done is said."""
-    camera = _camera(scene, side(size))
+    camera = _camera(scene, suns.side(size))
     for thing in away.values():
         thing.hide_render = True
     rows: list[dict[str, np.ndarray]] = []
@@ -40,11 +33,6 @@ def film(shutter: Reader, scene: Any, directions: np.ndarray, points: np.ndarray
     say(light=len(rows), lights=len(directions))
     joined = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     return joined | {"absent": np.array(sorted(away), np.int32)}
-
-
-def side(size: tuple[int, int]) -> int:
-    """Cells of a map's side: in proportion to the frames that its shadows fall into."""
-    return int(min(max(FINE * math.sqrt(size[0] * size[1]), LEAST), MOST))
 
 
 def _camera(scene: Any, cells: int) -> Any:
@@ -62,7 +50,7 @@ def _camera(scene: Any, cells: int) -> Any:
 def _look(shutter: Reader, scene: Any, camera: Any, toward: np.ndarray, points: np.ndarray,
           frame: int) -> dict[str, np.ndarray]:
     axes = suns.axes(toward)
-    origin, half = square(axes, points)
+    origin, half = suns.square(axes, points)
     above = _above(scene, axes[2], origin) + half  # from where all that could stand in the way is seen
     placed = np.eye(4)
     placed[:3, :3], placed[:3, 3] = axes.T, origin + axes[2] * above
@@ -71,18 +59,6 @@ def _look(shutter: Reader, scene: Any, camera: Any, toward: np.ndarray, points: 
     camera.data.clip_start, camera.data.clip_end = above * 1e-4, above + 20 * half
     z = pixels.depth(shutter.frame(frame, 1)["depth"])[::-1]  # the second axis points up in the picture
     return {"axes": axes, "origin": origin, "half": np.array(half), "height": (above - z).astype(np.float32)}
-
-
-def square(axes: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Middle (3,) and half side of the square across the sun that holds most of the points: half of them by far, the
-    rest as far as its cells are not wasted on a horizon."""
-    middle = np.median(points, 0)
-    far = np.linalg.norm(points - middle, axis=1)
-    near = points[far <= FARTHEST * max(float(np.median(far)), 1e-6)]
-    across = (near - middle) @ axes[:2].T
-    low, high = np.quantile(across, 0.005, 0), np.quantile(across, 0.995, 0)
-    half = 0.55 * float((high - low).max())
-    return middle + axes[:2].T @ ((low + high) / 2), max(half, 1e-3)
 
 
 def _above(scene: Any, toward: np.ndarray, origin: np.ndarray) -> float:
@@ -94,19 +70,6 @@ def _above(scene: Any, toward: np.ndarray, origin: np.ndarray) -> float:
             corners = np.array(thing.bound_box) @ matrix[:3, :3].T + matrix[:3, 3]
             heights.append(float(((corners - origin) @ toward).max()))
     return max(heights)
-
-
-def seen(depth: np.ndarray, c2w: np.ndarray, K: np.ndarray) -> np.ndarray:
-    """World points (N,3) of a shot's depth passes (F,H,W), some pixels of some frames."""
-    count = len(depth)
-    found = []
-    for i in sorted({round(k * (count - 1) / (ASKED - 1)) for k in range(ASKED)}):
-        z = np.asarray(depth[i][::THIN, ::THIN], np.float64)
-        v, u = np.meshgrid(np.arange(z.shape[0]) * THIN + 0.5, np.arange(z.shape[1]) * THIN + 0.5, indexing="ij")
-        solid = np.isfinite(z)
-        ray = np.stack([u, v, np.ones_like(u)], -1)[solid] @ np.linalg.inv(K[i]).T
-        found.append((ray * z[solid][:, None]) @ c2w[i, :3, :3].T + c2w[i, :3, 3])
-    return np.concatenate(found)
 
 
 def left_out(table: dict[int, Any], moving: Iterable[int]) -> dict[int, Any]:

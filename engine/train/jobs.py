@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import conditions, job
+from .. import conditions, job, suns
 from ..geometry import anchors, cameras
 from ..models import shading
 from . import captions, held_out, scenes
@@ -75,12 +75,14 @@ def write(folder: Path, case: Case, order: Sequence[int] = (), **fields: object)
     job.write_camera(folder, p.c2w.numpy()[at], p.K.numpy()[at], np.arange(1, len(at) + 1))
     seen = index.numpy().astype(np.int32)
     job.write_objects(folder, seen, matrix.numpy()[:, at])
+    facts = _facts(case, scene)
+    job.write_suns(folder, sun_maps(scene, p, np.array(facts["sun"]["direction"])))
     rng = np.random.default_rng(case.seed)
     words = captions.caption(case.brief, rng)
     values: dict = {
         "id": "held-out", "prompt": words, "seed": case.seed % 2**31, "size": (width, height),
         "crop": (0, 0, width, height), "passes": {name: f"passes/{name}.npy" for name in arrays},
-        "objects": tuple({"index": int(i), "name": f"Shape {i}"} for i in seen), "scene": _facts(case, scene),
+        "objects": tuple({"index": int(i), "name": f"Shape {i}"} for i in seen), "scene": facts,
     }  # fmt: skip
     job.write(job.Job(folder=folder, **{**values, **fields}))
     if not order:
@@ -97,6 +99,28 @@ def _facts(case: Case, scene: scenes.Scene) -> dict:
     ]
     flat = math.cos(height)
     return {"lights": lights, "sun": {"direction": [flat * math.cos(AZIMUTH), flat * math.sin(AZIMUTH), math.sin(height)]}}
+
+
+ABOVE = 60.0  # metres over a map's middle from where a sun's rays start: over all that a scene has
+
+
+def sun_maps(scene: scenes.Scene, p: scenes.Passes, own: np.ndarray) -> dict[str, np.ndarray]:
+    """What suns see of the scene, as a capture has Blender film it: `suns.npz`, the scene's own sun `own` (3,) first."""
+    frames, height, width = p.depth.shape
+    poses, points = p.c2w.numpy(), suns.seen(p.depth.numpy(), p.c2w.numpy(), p.K.numpy())
+    away = [i for i, shape in enumerate(scene.shapes) if any(shape.velocity) or shape.inside or shape.pattern == scenes.GLOWING]
+    still = replace(scene, shapes=[shape for i, shape in enumerate(scene.shapes) if i not in away])
+    side, rows = suns.side((width, height)), []
+    across = (torch.arange(side) + 0.5) / side * 2 - 1
+    for toward in suns.directions(own, 0, poses[frames // 2, :3, 2]):
+        axes = suns.axes(toward)
+        origin, half = suns.square(axes, points)
+        grid = torch.stack(torch.meshgrid(across, across, indexing="xy"), -1).view(1, -1, 2).double() * half
+        start = grid @ torch.from_numpy(axes[:2]) + torch.from_numpy(origin + axes[2] * ABOVE)
+        t, _, _ = scenes.trace(still, start.float(), torch.from_numpy(-axes[2]).float().expand_as(start))
+        rows.append({"axes": axes, "origin": origin, "half": np.array(half), "height": (ABOVE - t).view(side, side).numpy()})
+    absent = np.array([i + scenes.FIRST_INDEX for i in away], np.int32)
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]} | {"absent": absent}
 
 
 def look(case: Case) -> shading.Look:

@@ -619,14 +619,14 @@ def test_pictures_are_as_fine_as_the_shot_can_see_them(still):
     import importlib
 
     around = importlib.import_module("shotlock.operators.surroundings")
-    sunlight = importlib.import_module("shotlock.operators.sunlight")
+    suns = importlib.import_module("shotlock.engine.suns")
     world = bpy.data.worlds.new("Sky")
     if bpy.app.version < (5, 0):
         world.use_nodes = True
     assert around.width(world, 600) == 128
     world.node_tree.nodes.new("ShaderNodeTexSky")
     assert [around.width(world, focal) for focal in (20, 190, 600)] == [1024, 1280, 2048]
-    assert [sunlight.side(size) for size in ((96, 64), (240, 128), (448, 256), (832, 480))] == [256, 532, 1024, 1024]
+    assert [suns.side(size) for size in ((96, 64), (240, 128), (448, 256), (832, 480))] == [256, 532, 1024, 1024]
 
 
 def test_a_scene_without_a_world_has_none(still, tools, tmp_path):
