@@ -143,15 +143,19 @@ def maps(
     if emission is not None:
         put("emission", torch.log1p(emission.clamp(0, 1e4)) * solid)
     put("sunlit", torch.ones_like(depth) if sunlit is None else sunlit)
-    put("ao", torch.ones_like(depth) if ao is None else calm(ao, distance, normal, () if shaded_only else CALM))
-    over_ground = torch.where(sky, 1, hemisphere(normal[..., 2]))
-    put("open", over_ground if open_ is None else calm(open_, distance, normal, () if shaded_only else WIDE))
+    noisy = [value for value in (ao, open_) if value is not None]
+    if noisy and not shaded_only:
+        noisy = list(calm(torch.stack(noisy), distance, normal, CALM))
+        if open_ is not None:
+            noisy[-1] = calm(noisy[-1], distance, normal, FURTHER)
+    put("open", torch.where(sky, 1, hemisphere(normal[..., 2])) if open_ is None else noisy.pop())
+    put("ao", torch.ones_like(depth) if ao is None else noisy.pop())
     if lamps:
         put("lamps", torch.log1p(irradiance(torch.where(solid, anchor, 0), normal, lamps)) * solid)
     return out
 
 
-CALM, WIDE = (1, 2, 4), (1, 2, 4, 8)  # pixels to either side, pass by pass: of ambient occlusion; of one ray a pixel
+CALM, FURTHER = (1, 2, 4), (8,)  # pixels to either side, pass by pass: of all that is noisy; of one ray a pixel too
 SAME_SURFACE = 0.03  # relative distance at which two pixels share half of it
 
 
@@ -170,18 +174,22 @@ def hemisphere(up: Tensor) -> Tensor:
 
 def calm(value: Tensor, distance: Tensor, normal: Tensor, steps: tuple[int, ...]) -> Tensor:
     """Noise averaged over each pixel's surroundings of the same surface: passes of ever wider steps, a quarter, a half
-    and a quarter each, which together weigh every pixel by a smooth hat without gaps (Dammertz et al. 2010). value,
-    distance (F, H, W), normal (F, H, W, 3)."""
+    and a quarter each, which together weigh every pixel by a smooth hat without gaps (Dammertz et al. 2010). value
+    (..., F, H, W), distance (F, H, W), normal (F, H, W, 3)."""
+    near, facing = 1 / distance, normal.movedim(-1, 0).contiguous()
     for step in steps:
-        for dim in (2, 1):
-            total, weight = value.clone(), torch.ones_like(value)
-            for sign in (-step, step):
-                at = (torch.arange(value.shape[dim], device=value.device) + sign).clamp(0, value.shape[dim] - 1)
-                apart = (distance.index_select(dim, at) / distance - 1).abs() / SAME_SURFACE
-                alike = (normal.index_select(dim, at) * normal).sum(-1).clamp_min(0)
-                share = 0.5 * power(alike, 8) / (1 + apart**2)
-                total += share * value.index_select(dim, at)
-                weight += share
+        for dim in (-1, -2):
+            total, weight = value.clone(), torch.ones_like(distance)
+            count = distance.shape[dim] - step
+            if count <= 0:
+                continue
+            here, there = ([v.narrow(dim, at, count) for v in (near, facing)] for at in (0, step))
+            alike = power((here[1] * there[1]).sum(0).clamp_min(0), 8)
+            for (own, other), start in (((here, there), 0), ((there, here), step)):  # what lies on either side
+                apart = (own[0] / other[0] - 1) / SAME_SURFACE
+                share = 0.5 * alike / (1 + apart * apart)
+                total.narrow(dim, start, count).addcmul_(value.narrow(dim, step - start, count), share)
+                weight.narrow(dim, start, count).add_(share)
             value = total / weight
     return value
 

@@ -238,19 +238,23 @@ def look_back(run: Run, into: Tensor, frames: list[int], known: list[tuple[int, 
 # ---------------------------------------------------------------- sample
 
 
-def predict(run: Run, x: Tensor, cond: Tensor, t: float, prompt: Prompt) -> Tensor:
-    """The clean picture x0 (f, 3, H, W) as the model sees it at time t, guided away from the negative prompt."""
-    x0 = predicted(run, x, cond, t, prompt, prompt.tokens)
+def predict(run: Run, clip: Sample, prompt: Prompt) -> Tensor:
+    """The clean picture x0 (f, 3, H, W) of a clip as the model sees it, guided away from the negative prompt."""
+    x0 = predicted(run, clip)
     if run.shot.job.guidance == 1:
         return x0
-    return sampler.guide(x0, predicted(run, x, cond, t, prompt, prompt.avoided), run.shot.job.guidance)
+    tokens, pooled = prompt.avoided
+    return sampler.guide(x0, predicted(run, replace(clip, tokens=tokens[0], pooled=pooled[0])), run.shot.job.guidance)
 
 
-def predicted(run: Run, x: Tensor, cond: Tensor, t: float, prompt: Prompt, said: tuple[Tensor, Tensor]) -> Tensor:
-    tokens, pooled = said
-    clip = Sample(x, cond, torch.tensor(t, dtype=torch.float32), tokens[0], pooled[0], prompt.look, prompt.azimuth)
-    with torch.autocast(run.at.device, run.at.dtype, enabled=run.at.dtype != torch.float32):
+def predicted(run: Run, clip: Sample) -> Tensor:
+    with products(run):
         return run.model([clip], run.tick)[0]["x0"]
+
+
+def products(run: Run) -> torch.autocast:
+    """Products in the precision that the machine was found to be quick in."""
+    return torch.autocast(run.at.device, run.at.dtype, enabled=run.at.dtype != torch.float32)
 
 
 def denoise(
@@ -261,6 +265,10 @@ def denoise(
     times = schedule.times(steps, schedule.size_shift(*cond.shape[-2:]))
     kept = run.state.sampled(name, steps)
     begin_at, x = (kept[0], torch.from_numpy(kept[1])) if kept else (0, noise)
+    with products(run):
+        known = run.model.know(cond, prompt.look, run.tick)
+    tokens, pooled = prompt.tokens
+    clip = Sample(x, cond, torch.ones(()), tokens[0], pooled[0], prompt.look, prompt.azimuth, known=known)
     began = time.monotonic()
     for i in range(begin_at, steps):
         pace = (time.monotonic() - began) / max(1, i - begin_at)
@@ -270,7 +278,7 @@ def denoise(
             all_steps,
             pace * (all_steps - done_steps - i) if all_steps and i > begin_at else None,
         )
-        x0 = predict(run, x, cond, times[i], prompt)
+        x0 = predict(run, replace(clip, x=x, t=torch.tensor(times[i], dtype=torch.float32)), prompt)
         preview(run, x0[len(x0) // 2])
         x = sampler.step(x, x0, times[i], times[i + 1])
         if i + 1 < steps:

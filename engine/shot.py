@@ -340,12 +340,11 @@ class Shadows:
     still: ShadowMap | RenderedMap
     absent: Tensor  # (M,) indices of objects that are not in `still`
 
-    def sunlit(self, frame: int, facing_only: bool = False) -> Tensor:
-        """(H, W) in 0..1. `facing_only`: 0 on what is turned away from the sun, which is not asked."""
+    def sunlit(self, frame: int) -> Tensor:
+        """(H, W) in 0..1; 0 on what is turned away from the sun."""
         height, width = self.shot.size[1], self.shot.size[0]
         points, normal = self.shot.points([frame])[0].reshape(-1, 3), self.shot.normal([frame])[0].reshape(-1, 3)
-        asked = normal @ self.toward > 0 if facing_only else torch.ones(len(points), dtype=torch.bool)
-        lit = torch.zeros(len(points))
+        lit, asked = torch.zeros(len(points)), normal @ self.toward > 0
         lit[asked] = self.still.sunlit(points[asked], normal[asked])
         moving = torch.isin(self.shot.index([frame])[0], self.absent).reshape(-1)
         if moving.any():
@@ -396,7 +395,7 @@ def maps(
         part = frames[i : i + CHUNK]
         depth, normal, anchor = shot.depth(part), shot.normal(part), shot.anchors(part)
         base, gloss, emission, ao, sky = (shot.read(n, part) for n in ("base", "gloss", "emission", "ao", "open"))
-        lit = None if shadow is None else torch.stack([shadow.sunlit(f, shaded_only) for f in part])
+        lit = None if shadow is None else torch.stack([shadow.sunlit(f) for f in part])
         out[i : i + CHUNK] = conditions.maps(
             depth=depth, normal=normal, base=None if base is None else base / 255,
             gloss=None if gloss is None else gloss / 255, ao=None if ao is None else ao / 255,

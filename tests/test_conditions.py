@@ -6,6 +6,7 @@ import torch
 from engine import conditions
 
 SIDE = 96
+WIDE = (*conditions.CALM, *conditions.FURTHER)
 
 
 def flat():
@@ -15,7 +16,7 @@ def flat():
     return torch.full((1, SIDE, SIDE), 4.0), normal
 
 
-@pytest.mark.parametrize("steps, deviation", [(conditions.CALM, 0.06), (conditions.WIDE, 0.03)])
+@pytest.mark.parametrize("steps, deviation", [(conditions.CALM, 0.06), (WIDE, 0.03)])
 def test_one_ray_a_pixel_becomes_smooth_without_a_lattice(steps, deviation):
     """Its deviation falls, and neighbours differ by a small part of it: a weave of gaps would stand out there."""
     rays = (torch.rand(1, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) < 0.3).float()
@@ -34,17 +35,33 @@ def test_a_surface_keeps_to_itself(what):
         distance[:, :, SIDE // 2 :] *= 2
     value = torch.zeros(1, SIDE, SIDE)
     value[:, :, SIDE // 2 :] = 1
-    calm = conditions.calm(value, distance, normal, conditions.WIDE)
+    calm = conditions.calm(value, distance, normal, WIDE)
     assert (calm - value).abs().max() < 0.01
 
 
 def test_the_other_side_of_the_picture_is_not_beside_this_one():
     value = torch.zeros(1, SIDE, SIDE)
     value[:, :, -1] = 1
-    assert conditions.calm(value, *flat(), conditions.WIDE)[:, :, : SIDE // 2].max() == 0
+    assert conditions.calm(value, *flat(), WIDE)[:, :, : SIDE // 2].max() == 0
 
 
 @pytest.mark.parametrize("exponent", range(1, 12))
 def test_powers_by_squaring(exponent):
     x = torch.linspace(0, 1.2, 7, dtype=torch.float64)
     assert torch.allclose(conditions.power(x, exponent), x**exponent, rtol=1e-12)
+
+
+def test_values_that_are_calmed_together_come_out_as_alone():
+    values = torch.rand(2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
+    together = conditions.calm(values, *flat(), WIDE)
+    for value, calm in zip(values, together, strict=True):
+        assert torch.allclose(conditions.calm(value, *flat(), WIDE), calm, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 96), (1, 96, 1)])
+def test_pictures_smaller_than_a_step_are_calmed_too(shape):
+    normal = torch.zeros(*shape, 3)
+    normal[..., 1] = -1
+    value = torch.rand(shape, generator=torch.Generator().manual_seed(3))
+    calm = conditions.calm(value, torch.full(shape, 4.0), normal, WIDE)
+    assert calm.shape == shape and calm.std() < 0.5 * value.std()

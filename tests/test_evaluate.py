@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from engine import job, windows
-from engine.shot import open_shot
-from engine.train import aims, baselines, costs, evaluate
+from engine.geometry.shadows import RenderedMap
+from engine.shot import open_shot, shadows
+from engine.train import aims, baselines, costs, evaluate, held_out, scenes
 from engine.train.captions import Brief
 from engine.train.jobs import Case, write
 from engine.weights import store
@@ -41,6 +43,21 @@ def test_haze_takes_its_own_extinction_off_the_slope_of_detail_and_dimming_takes
     plain = evaluate.clearness(lab, shot)
     assert plain - evaluate.clearness(veiled, shot) == pytest.approx(k, rel=0.06)
     assert evaluate.clearness(lab * 0.4, shot) == pytest.approx(plain, abs=0.01)
+
+
+@pytest.mark.parametrize("family", ["colonnade", "market"])
+def test_a_judged_scene_has_the_shadows_that_rays_find(tmp_path, family):
+    """Through the very maps and code that a capture from Blender goes through."""
+    case = Case("sun", STREET, (5, 96, 160), 20_000_003, family)
+    found = open_shot(write(tmp_path / "job", case))
+    toward = torch.tensor(found.job.scene["sun"]["direction"], dtype=torch.float32)
+    shadow = shadows(found, toward, lambda: None)
+    scene = scenes.build(case.brief, 5, np.random.default_rng(case.seed), held_out.FAMILIES[family])
+    p = scenes.passes(scene, 96, 160)
+    rays, faces = scenes.sunlit(scene, p, toward)[2] > 0.5, (p.normal[2] @ toward > 0.1) & torch.isfinite(p.depth[2])
+    assert isinstance(shadow.still, RenderedMap) and torch.allclose(shadow.toward, toward, atol=1e-6)
+    assert (~rays & faces).float().mean() > 0.01
+    assert ((shadow.sunlit(2) > 0.5) == rays)[faces].float().mean() > 0.97
 
 
 def test_the_shuffled_null_is_exact():

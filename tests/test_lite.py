@@ -1,5 +1,7 @@
 """The lite model: shapes it takes and refuses, what its look does to a picture, weights that are refused by name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +69,24 @@ def test_a_clip_is_the_same_alone_and_in_a_pack_of_other_shapes():
             alone = model([clip])[0]["x0"]
             assert torch.allclose(alone, together["x0"], atol=1e-5)
             assert not torch.allclose(alone, together["x0"] + 1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("sky", [0.0, 1.0])
+def test_what_is_made_of_the_conditions_beforehand_is_what_every_step_would_make(sky):
+    torch.manual_seed(2)
+    model = Lite(LiteConfig(width=32, layers=1, heads=2, stem=8)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        raw, tokens, pooled, _ = model.look(text.encode(["a harbour at noon"]), torch.zeros(1, conditions.STATISTICS))
+        look = shading.with_sky(shading.unpack(raw), torch.ones(1))
+        clip = clip_of((5, 32, 48), tokens[0], pooled[0], look, 0.7)
+        clip.maps[:, conditions.SLICE["sky"]] = (torch.rand(5, 1, 32, 48) < 0.5) * sky
+        known = model.know(clip.maps, look)
+        assert (known.clouds is not None) == bool(sky)
+        plain, led = (model([c])[0]["x0"] for c in (clip, replace(clip, known=known)))
+        other = model([replace(clip, known=model.know(clip.maps.roll(1, 0), look))])[0]["x0"]
+    assert torch.allclose(plain, led, atol=1e-4) and not torch.allclose(plain, other, atol=1e-2)
 
 
 def test_a_length_it_does_not_take_is_refused_in_words():

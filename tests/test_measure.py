@@ -202,11 +202,13 @@ def aliased(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from engine.train import jobs as procedural
 
     made = {}
-    for place, seed in (("village", 2), ("harbour", 3)):
-        random = np.random.default_rng(seed)
-        brief = captions.draw(random, place=place, style="none", weather="clear", time="noon", lights="none")
-        made[place] = tmp_path_factory.mktemp(place) / "job"
-        procedural.write(made[place], procedural.Case(place, brief, (17, 112, 192), seed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(procedural, "TRUE_RAYS", 1)
+        for place, seed in (("village", 2), ("harbour", 3)):
+            random = np.random.default_rng(seed)
+            brief = captions.draw(random, place=place, style="none", weather="clear", time="noon", lights="none")
+            made[place] = tmp_path_factory.mktemp(place) / "job"
+            procedural.write(made[place], procedural.Case(place, brief, (17, 112, 192), seed))
     return made
 
 

@@ -45,6 +45,25 @@ def test_depth_and_cameras_agree_with_the_points_that_were_hit():
     assert torch.allclose(p.normal[solid].norm(dim=-1), torch.ones(int(solid.sum())), atol=1e-4)
 
 
+def test_textures_do_not_alias():
+    """The base colour is the mean over a pixel: that of sixteen times sixteen rays, on one surface."""
+    scene = scenes.Scene(ground_pattern=scenes.CHECKER, c2w=looking_down())
+    size, fine = (16, 24), 16
+    smooth = scenes.passes(scene, *size).base
+    many = scenes.passes(scene, *(side * fine for side in size), samples=1).base
+    mean = (many**scenes.GAMMA).unflatten(2, (-1, fine)).unflatten(1, (-1, fine)).mean((2, 4)) ** (1 / scenes.GAMMA)
+    one = scenes.passes(scene, *size, samples=1).base
+    error, aliased = (float(((base - mean) ** 2).mean()) ** 0.5 for base in (smooth, one))
+    assert aliased > 0.08 and error < 0.5 * aliased
+
+
+def looking_down():
+    """A camera 6 m over the ground that looks down at 30 degrees, (1, 4, 4)."""
+    c2w, tilt = np.eye(4), np.radians(30)
+    c2w[:3, 1], c2w[:3, 2], c2w[2, 3] = (0, -np.sin(tilt), -np.cos(tilt)), (0, np.cos(tilt), -np.sin(tilt)), 6
+    return c2w[None]
+
+
 def test_a_shadow_falls_away_from_the_sun():
     scene = scenes.Scene([scenes.Shape("box", (0, 6, 1), (0.5, 0.5, 1))])
     scene.c2w = np.array([[[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 1.5], [0, 0, 0, 1.0]]])

@@ -43,6 +43,7 @@ class LiteConfig:
 
 PATCH_TIME, PATCH_SPACE, STEM = 4, 16, 4  # frames of a latent frame; pixels of a token; pixels of the stem
 SIDE = PATCH_SPACE // STEM
+NOISY = 3  # channels of the noisy picture
 FULL_SIZE_CHUNK = 2  # frames that pass the full-size layers together: bounds memory and the time to cancel
 CLEAN = (
     "sky",
@@ -59,6 +60,19 @@ def _nothing() -> None:
     return None
 
 
+Frames = slice | list[int]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the network makes of a clip's conditions alone: the same at every step, so it is made once."""
+
+    stem: Tensor  # (F, E, H/4, W/4)
+    head: Tensor  # (F, C, H, W)
+    pane: Tensor  # (F, 1, H, W) logits
+    clouds: Tensor | None  # (F, 3, H, W) log gain of the sky; None: no sky is seen
+
+
 @dataclass(frozen=True)
 class Sample:
     """One clip of a pack, as the model is given it."""
@@ -71,6 +85,7 @@ class Sample:
     look: shading.Look  # from `shading.unpack`: name -> (1, 1, size, 1, 1)
     azimuth: Tensor  # (1, 1, 1, 1, 1)
     frames: list[int] | None = None  # only these leave the full-size layers, with everything that made them
+    known: Known | None = None  # from `Lite.know`, where there are several steps
 
 
 class LookNet(nn.Module):
@@ -98,7 +113,7 @@ class Lite(nn.Module):
         self.config = c = config
         D, E = c.width, c.stem
         self.look = LookNet(D)
-        self.stem = nn.Conv2d(3 + c.conditions, E, STEM, STEM)
+        self.stem = nn.Conv2d(NOISY + c.conditions, E, STEM, STEM)
         self.stem_block = Residual(E, D)
         self.into = nn.Linear(E * PATCH_TIME * (PATCH_SPACE // STEM) ** 2, D)
         self.time = nn.Sequential(nn.Linear(128, D), nn.SiLU(), nn.Linear(D, D))
@@ -110,7 +125,7 @@ class Lite(nn.Module):
         self.quarter_block = Residual(E, D)
         self.detail = nn.Conv2d(E, c.detail, 3, padding=1)
         self.fields = nn.Conv2d(E, 7, 3, padding=1)  # drift 1, cloud 3, base 3: smooth, at a quarter of the size
-        self.head1 = nn.Conv2d(c.detail + 3 + c.conditions, c.head, 1)
+        self.head1 = nn.Conv2d(c.detail + NOISY + c.conditions, c.head, 1)
         self.head2 = nn.Conv2d(c.head, c.head, 3, padding=1)
         self.head3 = nn.Conv2d(c.head, c.head, 3, padding=1)
         self.head_out = nn.Conv2d(c.head, 9, 1)  # base 3, residual 3, cloud 3
@@ -141,14 +156,44 @@ class Lite(nn.Module):
                 added, prompt = added + torch.tensor(numbers), rest
         return added, prompt
 
+    def know(self, maps: Tensor, look: shading.Look, tick: Callable[[], None] = _nothing) -> Known:
+        """What stays the same at every step of a clip with those conditions (F, C, H, W); as precise as they are."""
+        count, _, height, width = maps.shape
+
+        def room(channels: int, smaller: int = 1) -> Tensor:
+            made = maps.new_empty(count, channels, height // smaller, width // smaller)
+            return made.contiguous(memory_format=torch.channels_last)
+
+        stem, head, pane = room(self.config.stem, STEM), room(self.config.head), room(1)
+        clouds = room(3) if shading.is_cloudy(maps[None], look) else None
+        for at in chunks(count):
+            part = maps[at].float()
+            stem[at], head[at], pane[at] = self.stem_told(part), self.head_told(part), self.panes(part)
+            if clouds is not None:
+                clouds[at] = shading.clouds(part[None, :, SLICE["ray"]], look)[0]
+            tick()
+        return Known(stem, head, pane, clouds)
+
+    def stem_told(self, maps: Tensor) -> Tensor:
+        """The stem's share of the conditions, (f, E, H/4, W/4)."""
+        return share(self.stem, maps[:, : self.config.conditions], slice(NOISY, None))
+
+    def head_told(self, maps: Tensor) -> Tensor:
+        """The full-size layers' share of them, (f, C, H, W)."""
+        return share(self.head1, maps[:, : self.config.conditions], slice(NOISY + self.config.detail, None))
+
+    def panes(self, maps: Tensor) -> Tensor:
+        """Where panes are, (f, 1, H, W) logits."""
+        clean = torch.cat([maps[:, SLICE[name]] for name in CLEAN], 1)
+        return self.pane(clean.contiguous(memory_format=torch.channels_last))
+
     def early(self, clip: Sample, time: Tensor, tick: Callable[[], None]) -> Tensor:
         """A clip's features before the transformer, (F, E, H/4, W/4)."""
         parts = []
-        for i in range(0, len(clip.x), FULL_SIZE_CHUNK):
-            at = slice(i, i + FULL_SIZE_CHUNK)
-            part = torch.cat([clip.x[at], clip.maps[at, : self.config.conditions].to(clip.x.dtype)], 1)
-            y = self.stem(part.contiguous(memory_format=torch.channels_last))
-            parts.append(self.stem_block(F.gelu(y), time))
+        for at in chunks(len(clip.x)):
+            told = clip.known.stem[at] if clip.known else self.stem_told(clip.maps[at].to(clip.x.dtype))
+            noisy = share(self.stem, clip.x[at], slice(NOISY), bias=False)
+            parts.append(self.stem_block(F.gelu(noisy + told.to(noisy.dtype)), time))
             tick()
         return torch.cat(parts)
 
@@ -170,29 +215,31 @@ class Lite(nn.Module):
             out.append(z[PATCH_TIME - 1 :])
         return out
 
-    def paint(self, clip: Sample, quarter: Tensor, time: Tensor, at: list[int]) -> dict[str, Tensor]:
+    def paint(self, clip: Sample, quarter: Tensor, time: Tensor, at: Frames) -> dict[str, Tensor]:
         """Full-size layers for some frames of a clip: everything that makes their picture, (f, ..., H, W)."""
-        x, maps = clip.x[at], clip.maps[at].float()
+        x, maps, known = clip.x[at], clip.maps[at], clip.known
         y = self.quarter_block(quarter[at].contiguous(memory_format=torch.channels_last), time)
         # resize, then convolve: no lattice
         grow: dict[str, Any] = dict(scale_factor=STEM, mode="bilinear", align_corners=False)
         smooth = F.interpolate(self.fields(y).float(), **grow)
         detail = F.interpolate(F.gelu(self.detail(y)), **grow)
-        z = torch.cat([detail, x.to(detail.dtype), maps[:, : self.config.conditions].to(detail.dtype)], 1)
+        z = share(self.head1, torch.cat([detail, x.to(detail.dtype)], 1), slice(NOISY + self.config.detail), bias=False)
+        z = z + (known.head[at].to(z.dtype) if known else self.head_told(maps.to(z.dtype)))
         scale, shift = self.head_time(time)[:, :, None, None].chunk(2, 1)
-        z = F.gelu(self.head1(z.contiguous(memory_format=torch.channels_last)) * (1 + scale) + shift)
+        z = F.gelu(z * (1 + scale) + shift)
         z = z + F.gelu(self.head2(z))
         z = z + F.gelu(self.head3(z))
         out = self.head_out(z).float()
-        clean = torch.cat([maps[:, SLICE[name]] for name in CLEAN], 1).to(detail.dtype)
-        pane = self.pane(clean).float()
+        pane = (known.pane[at] if known else self.panes(maps.to(z.dtype))).float()
         drift, cloud, base = smooth.split([1, 3, 3], 1)
         with torch.autocast(x.device.type, enabled=False):
             guess = (base + out[:, 0:3]).sigmoid()
-            known = maps[:, SLICE["has_base"]]
-            colour = known * maps[:, SLICE["base"]] + (1 - known) * guess
+            has_base = maps[:, SLICE["has_base"]].float()
+            colour = has_base * maps[:, SLICE["base"]].float() + (1 - has_base) * guess
             sky_gain = 1.5 * torch.tanh((cloud + out[:, 6:9]) / 1.5)
             fields = {"drift": drift[None], "pane": pane.sigmoid()[None], "cloud": sky_gain[None]}
+            if known and known.clouds is not None:
+                fields["clouds"] = known.clouds[at][None].float()
             shaded = shading.shade(maps[None], colour[None], clip.look, clip.azimuth, fields)[0]
         return {"shaded": shaded, "residual": out[:, 3:6], "pane": pane, "base": guess}
 
@@ -210,15 +257,26 @@ class Lite(nn.Module):
 
     def finish(self, clip: Sample, quarter: Tensor, time: Tensor, tick: Callable[[], None]) -> dict[str, Tensor]:
         """The full-size layers, a few frames at a time."""
-        chosen = list(range(len(clip.x))) if clip.frames is None else clip.frames
+        wanted = list(range(len(clip.x))) if clip.frames is None else clip.frames
         parts: list[dict[str, Tensor]] = []
-        for i in range(0, len(chosen), FULL_SIZE_CHUNK):
-            parts.append(self.paint(clip, quarter, time, chosen[i : i + FULL_SIZE_CHUNK]))
+        for at in chunks(len(wanted)):
+            parts.append(self.paint(clip, quarter, time, at if clip.frames is None else wanted[at]))
             parts[-1]["x0"] = parts[-1]["shaded"] + parts[-1]["residual"]
             if clip.frames is None:  # sampling: only the picture is wanted, so the rest is let go
                 parts[-1] = {"x0": parts[-1]["x0"]}
             tick()
         return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+
+
+def chunks(count: int) -> list[slice]:
+    """The frames that pass the full-size layers together."""
+    return [slice(i, min(i + FULL_SIZE_CHUNK, count)) for i in range(0, count, FULL_SIZE_CHUNK)]
+
+
+def share(conv: nn.Conv2d, x: Tensor, inputs: slice, bias: bool = True) -> Tensor:
+    """What some of a convolution's input channels add to its result."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    return F.conv2d(x, conv.weight[:, inputs], conv.bias if bias else None, conv.stride)
 
 
 def check(clip: Sample) -> None:

@@ -166,6 +166,11 @@ def clouds(ray: Tensor, look: Look) -> Tensor:
     return cover * gain + star * 3.0
 
 
+def is_cloudy(maps: Tensor, look: Look) -> bool:
+    """Whether these frames show a sky that is not the scene's own: indoors nobody pays for clouds."""
+    return "world" not in look and bool((maps[:, :, SLICE["sky"]] > 0.5).any())
+
+
 def sun_direction(height: Tensor, azimuth: Tensor) -> Tensor:
     """Toward the sun, world z up. height and azimuth broadcast, radians -> (..., 3) along dim 2 of (B, 1, 1, 1, 1)."""
     return torch.cat([azimuth.cos() * height.cos(), azimuth.sin() * height.cos(), height.sin()], 2)
@@ -315,7 +320,8 @@ def drawn(picture: Tensor, maps: Tensor, look: Look) -> Tensor:
 def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[str, Tensor]) -> Tensor:
     """Conditions (B, F, C, H, W), base colour (B, F, 3, H, W) sRGB -> picture (B, F, 3, H, W) in -1..1.
 
-    fields: `drift` of snow, `pane` share of lit pane, `cloud` further log gain of the sky, each (B, F, 1 or 3, H, W).
+    fields: `drift` of snow, `pane` share of lit pane, `cloud` further log gain of the sky, each (B, F, 1 or 3, H, W);
+    `clouds` where they are known already.
     azimuth: (B, 1, 1, 1, 1) radians, of the scene's sun.
     """
     facts = {
@@ -346,6 +352,7 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     fog = 1 - torch.exp(-look["fog_density"] * distance_from_channel(facts["distance"]))
     colour = colour + fog * (look["fog"] - colour)
     clear = sky(ray, sun, look)
-    if (facts["sky"] > 0.5).any() and "world" not in look:  # indoors nobody pays for clouds
-        clear = clear * (clouds(ray, look) + fields["cloud"]).exp()
+    if is_cloudy(maps, look):
+        gain = fields["clouds"] if "clouds" in fields else clouds(ray, look)
+        clear = clear * (gain + fields["cloud"]).exp()
     return drawn(tone(torch.where(facts["sky"] > 0.5, clear, colour), look), maps, look)
