@@ -40,7 +40,8 @@ def never() -> bool:
 
 
 def constraints(folder: Path, case: Case, weights: Path) -> dict[str, float]:
-    """CPU seconds of a take with all that the scene tells, and of one that is told the prompt alone."""
+    """CPU seconds of a take with all that the scene tells, and of one that is told the prompt alone; on one thread, for
+    threads that wait for each other spend seconds too."""
     write(folder, case, steps=4)
     rounds = [[worked(folder, weights, make) for make in (generate.make, unled)] for _ in range(ROUNDS)]
     told, alone = (min(row[i] for row in rounds) for i in (0, 1))
@@ -49,9 +50,15 @@ def constraints(folder: Path, case: Case, weights: Path) -> dict[str, float]:
 
 def worked(folder: Path, weights: Path, make: Callable[[generate.Run], None]) -> float:
     run = generate.begin(open_shot(folder), silent, never, weights)
+    threads = torch.get_num_threads()
+    run.at = replace(run.at, threads=1)
+    torch.set_num_threads(1)
     began = time.process_time()
-    with torch.inference_mode():
-        make(run)
+    try:
+        with torch.inference_mode():
+            make(run)
+    finally:
+        torch.set_num_threads(threads)
     spent = time.process_time() - began
     run.state.finish()
     return spent
