@@ -19,7 +19,9 @@ from .geometry.patterns import Paint
 from .geometry.reproject import View
 from .geometry.shadows import RenderedMap, ShadowMap
 from .models.shading import sky_share, to_linear
+from .passes import Array, Averaged, Levelled, Rows, Surfaces, Thinned
 
+ON_SURFACES = frozenset(("base", "gloss", "emission", "ao", "open"))  # their mean over a pixel means something
 MOST_SHADOWED = 64  # frames that fill the shadow map
 CHUNK = 4  # frames whose maps are made together
 WATTS = 1 / (4 * math.pi * math.pi)  # Blender's point lamp: irradiance over pi at one unit of distance, per watt
@@ -40,7 +42,7 @@ class Shot:
     job: job.Job
     K: Tensor  # (F, 3, 3) float64
     c2w: Tensor  # (F, 4, 4) float64
-    passes: Mapping[str, np.memmap | Thinned | Rows]
+    passes: Mapping[str, Array]
     object_index: Tensor
     matrix: Tensor  # (N, F, 4, 4) float64
     moving_index: Tensor  # (M,) indices of the objects that move
@@ -132,26 +134,6 @@ def open_shot(folder: Path) -> Shot:
     )  # fmt: skip
 
 
-class Thinned:
-    """A pass of fewer pixels: of each the nearest, unmixed, so that every one is a true surface point."""
-
-    def __init__(self, array: np.memmap | Thinned | Rows, rows: np.ndarray, columns: np.ndarray) -> None:
-        self.array, self.rows, self.columns = array, rows, columns
-
-    def __getitem__(self, frame: int) -> np.ndarray:
-        return np.asarray(self.array[frame])[self.rows][:, self.columns]
-
-
-class Rows:
-    """Some rows of a pass."""
-
-    def __init__(self, array: np.memmap | Thinned | Rows, rows: slice) -> None:
-        self.array, self.rows = array, rows
-
-    def __getitem__(self, frame: int) -> np.ndarray:
-        return np.asarray(self.array[frame])[self.rows]
-
-
 def banded(shot: Shot, rows: slice, without: Sequence[str] = ()) -> Shot:
     """The same shot, of which only some rows of pixels are seen; `without`: passes that it has no more."""
     K = shot.K.clone()
@@ -169,12 +151,18 @@ def thinned(shot: Shot, size: tuple[int, int]) -> Shot:
         return shot
     (w, h), (W, H) = size, shot.size
     columns, rows = (((np.arange(n) + 0.5) * (N / n)).astype(int) for n, N in ((w, W), (h, H)))
+    nearest = {name: Thinned(array, rows, columns) for name, array in shot.passes.items()}
+    alone = Surfaces(shot.passes["depth"], shot.passes.get("index"), size)
+    seen: dict[str, Array] = dict(nearest)
+    for name in ON_SURFACES & nearest.keys():
+        seen[name] = Averaged(nearest[name], alone, encoded=name == "base")
+    if "normal" in nearest:
+        seen["depth"] = Levelled(nearest["depth"], nearest["normal"], shot.K.numpy(), shot.c2w.numpy(), shot.size)
     K = shot.K.clone()
     K[:, 0] *= w / W
     K[:, 1] *= h / H
     return dataclasses.replace(
-        shot, K=K, job=dataclasses.replace(shot.job, size=size, crop=(0, 0, w, h)),
-        passes={name: Thinned(array, rows, columns) for name, array in shot.passes.items()},
+        shot, K=K, job=dataclasses.replace(shot.job, size=size, crop=(0, 0, w, h)), passes=seen,
     )  # fmt: skip
 
 

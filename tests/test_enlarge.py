@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine import enlarge, windows
+from engine import enlarge, passes, windows
 from engine.geometry.reproject import reproject
 from engine.models import shading
 from engine.shot import maps, open_shot, shadows, thinned
@@ -108,6 +108,43 @@ def test_a_thinned_shot_sees_the_same_points(tmp_path):
     seen, valid = reproject(colour, shot.view(1), small.view(1))
     assert valid[solid].float().mean() > 0.8
     assert (seen.permute(1, 2, 0) - points[0])[valid & solid].norm(dim=-1).median() < 1e-3
+
+
+@pytest.mark.parametrize("size", [(512, 288), (400, 240)])
+def test_flat_ground_stays_flat_with_fewer_pixels(size):
+    """What is picked for a pixel lies up to half a pixel aside of its middle; its point is where the middle looks."""
+    (W, H), tilt = (1920, 1088), np.radians(4)
+    K, c2w = np.array([[[1500.0, 0, 960], [0, 1500, 544], [0, 0, 1]]]), np.eye(4)[None].copy()
+    c2w[0, :3, 1], c2w[0, :3, 2], c2w[0, 2, 3] = (0, -np.sin(tilt), -np.cos(tilt)), (0, np.cos(tilt), -np.sin(tilt)), 2
+    columns, rows = (((np.arange(n) + 0.5) * (N / n)).astype(int) for n, N in zip(size, (W, H), strict=True))
+
+    def ground(x, y):  # depth of z = 0 through pixels (x, y)
+        down = (y - K[0, 1, 2])[:, None] / K[0, 1, 1] * c2w[0, 2, 1] + c2w[0, 2, 2] + 0 * x
+        return np.where(down < -0.02, -2 / np.minimum(down, -0.02), np.inf).astype(np.float32)
+
+    depth = ground(np.arange(W) + 0.5, np.arange(H) + 0.5)[None]
+    normal = np.broadcast_to(np.float16([0, 0, 1]), (1, H, W, 3))
+    nearest = passes.Thinned(depth, rows, columns)
+    found = passes.Levelled(nearest, passes.Thinned(normal, rows, columns), K, c2w, (W, H))[0]
+    true = ground((np.arange(size[0]) + 0.5) * W / size[0], (np.arange(size[1]) + 0.5) * H / size[1])
+    seen = np.isfinite(true) & np.isfinite(found)
+    error, aside = (np.abs(z[seen] / true[seen] - 1).max() for z in (found, nearest[0]))
+    assert seen.mean() > 0.4 and error < 1e-4 and aside > 5e-3
+
+
+def test_textures_are_averaged_within_surfaces_and_surfaces_are_not_mixed():
+    """A checker of single pixels, of which every third would see stripes, and another thing beside it."""
+    checker = np.uint8(255) * ((np.arange(96)[:, None] + np.arange(96)) % 2).astype(np.uint8)
+    base, depth = np.repeat(checker[None, ..., None], 3, -1), np.full((1, 96, 96), 5, np.float32)
+    index = np.ones((1, 96, 96), np.uint16)
+    base[..., 50:, :], index[..., 50:], depth[:, 80:] = 10, 2, np.inf
+    at = np.arange(32) * 3 + 1
+    alone = passes.Surfaces(depth, index, (32, 32))
+    found = passes.Averaged(passes.Thinned(base, at, at), alone, encoded=True)[0]
+    grey = 255 * np.array([4, 5]) ** (1 / 2.2) / 9 ** (1 / 2.2)  # four or five of nine are white
+    assert found.dtype == np.uint8 and np.abs(found[:26, :15, :, None] - grey).min(-1).max() <= 1
+    assert (found[:26, 17:] == 10).all()
+    assert np.isin(found[:26, 16], (0, 10, 255)).all() and not alone[0][:26, 16].any()
 
 
 @pytest.mark.parametrize("size", [(448, 256), (640, 384), (256, 640)])

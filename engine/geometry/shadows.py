@@ -80,7 +80,8 @@ class RenderedMap:
         slope = -cell * turned[:, :2] / turned[:, 2:].clamp_min(STEEPEST)
         bias = cell * RENDERED_BIAS + RENDERED_SLOPE * slope.norm(dim=1)
         lit = reaches(self.grid, uv, local[:, 2] + bias, SOFT, slope)
-        return torch.where(((uv > 0) & (uv < side)).all(1), lit, 1.0)
+        beyond = 1 - SOFT[0]  # cells that are asked beside a point lie in the map, or its border would shade
+        return torch.where(((uv > beyond) & (uv < side - beyond)).all(1), lit, 1.0)
 
 
 class ShadowMap:

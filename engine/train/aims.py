@@ -154,12 +154,14 @@ def cost(found: dict[str, Any]) -> list[Row]:
     speed, large, told = (found.get(name, {}) for name in ("speed", "large", "constraints"))
     out = [timing(f"speed: 49 frames of {size} in 4 steps", speed.get(size), most) for size, most in (("256x144", 10), ("448x256", 35))]
     peaks = [parts["peak_gb"] for parts in speed.values()] or [None]
-    gain, graded = (less(large.get(f"guided_{way}psnr_db"), large.get(f"bicubic_{way}psnr_db")) for way in ("", "graded_"))
+    gain, graded, alone = (less(large.get(f"{before}guided_{way}psnr_db"), large.get(f"{before}bicubic_{way}psnr_db"))
+                           for before, way in (("", ""), ("", "graded_"), ("perfect_", "")))  # fmt: skip
     return [
         *out, limit("memory: peak", peaks, most=4, unit=" GB"),
         single("cost of constraints: all controls over none, CPU", told.get("ratio"), most=1.25),
         single("1080p: PSNR over bicubic of the same sample", gain, least=2, unit=" dB"),
         single("1080p: the same, each with its best grade", graded, least=2, unit=" dB"),
+        single("1080p: enlarging alone, of the truth made small", alone, least=2, unit=" dB"),
         Row("1080p: correlation of detail inside surfaces", "none: beside PSNR", detail(large), None),
         timing("1080p: 49 frames in 4 steps", found.get("large_clip"), 90),
         Row("compression network", ">= 33 dB, SSIM >= .93", "not part of the shipped weights: see docs/training.md", None),

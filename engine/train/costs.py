@@ -124,7 +124,7 @@ def ran(folder: Path) -> dict[str, float]:
 def enlarging(folder: Path, weights: Path, size: tuple[int, int] = LARGE) -> dict[str, float | None]:
     """One frame delivered at 1080p against its truth there, beside bicubic of the very same sample; the same once each
     has had its best single grade, which takes the light out that a prompt does not say; and how far the detail inside
-    surfaces is the truth's."""
+    surfaces is the truth's. `perfect`: the same of the truth made small, which leaves enlarging alone to be judged."""
     width, height = size
     case = Case("large", Brief(time="noon", weather="clear", place="street"), (1, height, width), SEED, "colonnade")
     run = generate.begin(open_shot(write(folder, case, steps=4)), silent, never, weights)
@@ -136,14 +136,18 @@ def enlarging(folder: Path, weights: Path, size: tuple[int, int] = LARGE) -> dic
     began = time.process_time()
     guided = generate.unstaired(run, generate.enlarged(run, prompt, shadow, small, 0), 0)
     spent = time.process_time() - began
-    run.state.finish()
     truth = cv2.imread(str(folder / "truth" / job.frame_name(0)))[..., ::-1]
-    bicubic = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)
-    rows = {"guided": guided[None], "bicubic": bicubic[None]}
-    found: dict[str, float | None] = {f"{name}_psnr_db": psnr(quality.mse(made, truth[None])) for name, made in rows.items()}
+    perfect = cv2.resize(truth, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    finished = generate.unstaired(run, generate.enlarged(run, prompt, shadow, perfect, 0), 0)
+    run.state.finish()
+    rows = {"guided": guided, "bicubic": cv2.resize(small, size, interpolation=cv2.INTER_CUBIC),
+            "perfect_guided": finished, "perfect_bicubic": cv2.resize(perfect, size, interpolation=cv2.INTER_CUBIC)}  # fmt: skip
     facts = [np.asarray(run.full.passes[name]) for name in ("depth", "index", "normal")] if run.full else []
-    found |= {f"{name}_correlation": quality.high_pass_correlation(made, truth[None], *facts) for name, made in rows.items()}
-    found |= {f"{name}_graded_psnr_db": psnr(quality.best_single_grade(made, truth[None]).mse) for name, made in rows.items()}
+    found: dict[str, float | None] = {}
+    for name, made in ((name, made[None]) for name, made in rows.items()):
+        found[f"{name}_psnr_db"] = psnr(quality.mse(made, truth[None]))
+        found[f"{name}_correlation"] = quality.high_pass_correlation(made, truth[None], *facts)
+        found[f"{name}_graded_psnr_db"] = psnr(quality.best_single_grade(made, truth[None]).mse)
     return {**found, "sampled_width": small.shape[1], "cpu_seconds_a_frame": spent}
 
 

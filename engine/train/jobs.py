@@ -101,7 +101,7 @@ def _facts(case: Case, scene: scenes.Scene) -> dict:
     return {"lights": lights, "sun": {"direction": [flat * math.cos(AZIMUTH), flat * math.sin(AZIMUTH), math.sin(height)]}}
 
 
-ABOVE = 60.0  # metres over a map's middle from where a sun's rays start: over all that a scene has
+TALLEST = 60.0  # metres: nothing in a scene stands higher
 
 
 def sun_maps(scene: scenes.Scene, p: scenes.Passes, own: np.ndarray) -> dict[str, np.ndarray]:
@@ -116,9 +116,10 @@ def sun_maps(scene: scenes.Scene, p: scenes.Passes, own: np.ndarray) -> dict[str
         axes = suns.axes(toward)
         origin, half = suns.square(axes, points)
         grid = torch.stack(torch.meshgrid(across, across, indexing="xy"), -1).view(1, -1, 2).double() * half
-        start = grid @ torch.from_numpy(axes[:2]) + torch.from_numpy(origin + axes[2] * ABOVE)
+        above = TALLEST + 1.5 * half * math.hypot(axes[2, 0], axes[2, 1]) / axes[2, 2]  # no ray starts in the ground
+        start = grid @ torch.from_numpy(axes[:2]) + torch.from_numpy(origin + axes[2] * above)
         t, _, _ = scenes.trace(still, start.float(), torch.from_numpy(-axes[2]).float().expand_as(start))
-        rows.append({"axes": axes, "origin": origin, "half": np.array(half), "height": (ABOVE - t).view(side, side).numpy()})
+        rows.append({"axes": axes, "origin": origin, "half": np.array(half), "height": (above - t).view(side, side).numpy()})
     absent = np.array([i + scenes.FIRST_INDEX for i in away], np.int32)
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]} | {"absent": absent}
 
