@@ -224,14 +224,16 @@ def window_noise(run: Run, frames: list[int]) -> Tensor:
 
 
 def look_back(run: Run, into: Tensor, frames: list[int], known: list[tuple[int, np.ndarray]]) -> None:
-    """Writes what known frames show of each surface into the conditions, in place."""
+    """Writes what known frames show of each surface into the conditions, in place. The sky is no surface: it follows
+    from its direction alone, and where a known frame ended, or a house stood, would be drawn on it."""
     sources = [
         (torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1, run.shot.view(f))
         for f, picture in known
     ]
     for i, f in enumerate(frames):
         colour, valid = reproject.gather(sources, run.shot.view(f))
-        conditions.put_cache(into[i : i + 1], colour[None], valid[None])
+        solid = into[i, conditions.SLICE["sky"]][0] < 0.5
+        conditions.put_cache(into[i : i + 1], colour[None], (valid & solid)[None])
         run.tick()
 
 

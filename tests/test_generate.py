@@ -9,11 +9,15 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import torch
 
-from engine import check, job, windows
-from engine.generate import generate
+from engine import check, conditions, job, windows
+from engine.generate import begin, generate, look_back
 from engine.models import lite
 from engine.shot import lamps, open_shot, sun_facts
+from engine.train import jobs
+from engine.train.captions import Brief
+from engine.weights import store
 
 _spec = importlib.util.spec_from_file_location("job_maker", Path(__file__).parent / "support" / "job_maker.py")
 job_maker = importlib.util.module_from_spec(_spec)
@@ -190,6 +194,19 @@ def test_keyframes_come_first_and_windows_look_back_on_nothing_else(tmp_path, mo
     generate(tmp_path / "long", say, lambda: False)
     count = len(original(26, [0], 13))
     assert count > 1 and begun[0] == {f"keyframe_{n:04d}" for n in range(count)}
+
+
+def test_the_sky_follows_from_its_direction_alone(tmp_path):
+    """Where a known frame ended, or a house stood before the sky, must not be drawn on it."""
+    case = jobs.Case("sky", Brief(time="noon", place="street"), (9, 64, 96), 20_000_001, "colonnade")
+    made = begin(open_shot(jobs.write(tmp_path, case, steps=1)), lambda _: None, lambda: False, store.BUNDLED)
+    maps = torch.zeros(1, conditions.TOTAL, 64, 96)
+    sky = ~torch.isfinite(made.shot.depth([8])[0])
+    maps[0, conditions.SLICE["sky"]] = sky.float()
+    look_back(made, maps, [8], [(0, np.full((64, 96, 3), 200, np.uint8))])
+    known = maps[0, conditions.SLICE["has_cache"]][0] > 0
+    assert sky.any() and known[~sky].float().mean() > 0.3
+    assert not known[sky].any() and (maps[0, conditions.SLICE["cache"]][:, sky] == 0).all()
 
 
 def test_frames_are_cropped_never_squeezed(whole, tmp_path):
