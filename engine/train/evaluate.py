@@ -456,7 +456,9 @@ made by itself, and the same model whose every frame has frame 0's pose and pass
 that asks whether a surface keeps its colour: it shows nothing else. Metrics: `docs/metrics.md`; in the first table the worst scene decides.
 *effect* is the mean difference over its deviation, *by shuffling* an exact test over all 65,536 ways to swap the pair's prompts. Seconds and
 minutes are those of the machine as it was, other work on it included. The scene maker shades its truth by the formula that the head
-uses, with corners, drifts and lit panes that the head is not told; how lite does against Cycles stands in `docs/model-card-lite.md`.
+uses, with corners, drifts and lit panes that the head is not told; how lite does against Cycles stands in `docs/model-card-lite.md`. The
+base colour is the mean of eight samples a pixel and the truth of four rays, as a capture's and a render's are; what suns see is told as a
+capture tells it.
 
 {table}
 
