@@ -14,7 +14,7 @@ import numpy as np
 
 NEXT = 0.1  # relative step of nearness between two pixels that are no longer one surface
 FLAT, MOVED = 1e-3, 1.1  # cosine under which a surface says nothing; times as far, at most, does half a pixel lie
-GAMMA = 2.2  # of the base colour's encoding
+GAMMA = 2.2  # of the base colour's encoding, as the head reads it
 LINEAR = ((np.arange(256) / 255) ** GAMMA).astype(np.float32)
 
 Array = Union[np.memmap, "Thinned", "Levelled", "Averaged", "Rows"]  # a pass: a frame's pixels under its number

@@ -118,3 +118,16 @@ def test_a_world_without_a_sun_has_none(spot):
 
 def test_the_solid_angles_of_a_world_are_the_whole_sphere():
     assert np.broadcast_to(suns.solid_angles(64, 128), (64, 128)).sum() == pytest.approx(4 * math.pi)
+
+
+def test_ground_is_lit_up_to_the_border_of_a_rendered_map():
+    """Cells beyond the border are not there to be asked; what lies beside it would be compared with others' heights."""
+    axes = torch.from_numpy(suns.axes(np.array([0.6, 0.3, 0.74]) / np.linalg.norm([0.6, 0.3, 0.74])))
+    side, half = 64, 8.0
+    across = (torch.arange(side) + 0.5) / side * 2 - 1
+    u, v = torch.meshgrid(across * half, across * half, indexing="xy")
+    height = -(u * axes[0, 2] + v * axes[1, 2]) / axes[2, 2]  # of z = 0 toward the sun
+    sun = RenderedMap(axes, torch.zeros(3), half, height.float())
+    place = torch.rand(20000, 3, generator=torch.Generator().manual_seed(1)) * 30 - 15
+    place[:, 2] = 0
+    assert (sun.sunlit(place, torch.tensor([0.0, 0, 1]).expand(len(place), 3)) == 1).all()

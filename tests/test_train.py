@@ -17,6 +17,7 @@ import torch
 from engine.geometry import cameras
 from engine.geometry.reproject import View, reproject
 from engine.models.lite import LiteConfig
+from engine.passes import GAMMA
 from engine.train import captions, clips, data, lite, loop, run_state, scenes, team
 from engine.train.data import Sizes, mirrored
 from engine.weights import store
@@ -51,7 +52,7 @@ def test_textures_do_not_alias():
     size, fine = (16, 24), 16
     smooth = scenes.passes(scene, *size).base
     many = scenes.passes(scene, *(side * fine for side in size), samples=1).base
-    mean = (many**scenes.GAMMA).unflatten(2, (-1, fine)).unflatten(1, (-1, fine)).mean((2, 4)) ** (1 / scenes.GAMMA)
+    mean = (many**GAMMA).unflatten(2, (-1, fine)).unflatten(1, (-1, fine)).mean((2, 4)) ** (1 / GAMMA)
     one = scenes.passes(scene, *size, samples=1).base
     error, aliased = (float(((base - mean) ** 2).mean()) ** 0.5 for base in (smooth, one))
     assert aliased > 0.08 and error < 0.5 * aliased

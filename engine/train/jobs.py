@@ -15,6 +15,7 @@ from torch import Tensor
 from .. import conditions, job, suns
 from ..geometry import anchors, cameras
 from ..models import shading
+from ..passes import GAMMA
 from . import captions, held_out, scenes
 
 
@@ -138,8 +139,8 @@ def truth(case: Case, scene: scenes.Scene, p: scenes.Passes, ao: Tensor, open_: 
     light = torch.zeros(len(p.depth), 3, height, width)
     for at in scenes.rooks(TRUE_RAYS):
         seen = scenes.passes(scene, height, width, at, TRUE_RAYS, 0.5)
-        light += ((shaded(case, scene, seen, ao, open_) + 1) / 2) ** scenes.GAMMA
-    return (light / TRUE_RAYS) ** (1 / scenes.GAMMA) * 2 - 1
+        light += ((shaded(case, scene, seen, ao, open_) + 1) / 2) ** GAMMA
+    return (light / TRUE_RAYS) ** (1 / GAMMA) * 2 - 1
 
 
 def shaded(case: Case, scene: scenes.Scene, p: scenes.Passes, ao: Tensor, open_: Tensor) -> Tensor:

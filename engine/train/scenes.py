@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..conditions import Lamp
 from ..geometry.value_noise import value_noise
+from ..passes import GAMMA
 from .captions import COLOURS, Brief
 
 # patterns of a surface's colour
@@ -590,7 +591,6 @@ class Passes:
 
 
 CENTRE = (0.5, 0.5)
-GAMMA = 2.2  # of the base colour's encoding
 GRAZING = 4.0  # times as far, at most, may a pixel's samples lie on its plane
 ROOKS = 8  # samples of the base colour to a pixel, as many as a capture asks Blender for
 
