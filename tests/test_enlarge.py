@@ -132,6 +132,20 @@ def test_flat_ground_stays_flat_with_fewer_pixels(size):
     assert seen.mean() > 0.4 and error < 1e-4 and aside > 5e-3
 
 
+def test_a_thinned_shot_levels_its_depth_and_averages_its_colours(tmp_path):
+    case = jobs.Case("thin", Brief(place="street"), (1, 384, 640), 77, "colonnade")
+    shot = open_shot(jobs.write(tmp_path, case))
+    small = thinned(shot, (208, 112))
+    z = small.points([0])[0][..., 2][(small.index([0])[0] == 1) & (small.depth([0])[0] < 25)]
+    assert len(z) > 2000 and (z - z.median()).abs().max() < 2e-3
+    area = cv2.resize(shot.read("gloss", [0])[0].numpy(), (208, 112), interpolation=cv2.INTER_AREA)
+    base = cv2.resize(shot.read("base", [0])[0].numpy(), (208, 112), interpolation=cv2.INTER_AREA)
+    alone = passes.Surfaces(shot.passes["depth"], shot.passes["index"], (208, 112))[0]
+    assert alone.mean() > 0.5
+    assert np.abs(small.read("gloss", [0])[0].numpy() - area)[alone].max() <= 0.5
+    assert np.abs(small.read("base", [0])[0].numpy() - base)[alone].mean() < 2
+
+
 def test_textures_are_averaged_within_surfaces_and_surfaces_are_not_mixed():
     """A checker of single pixels, of which every third would see stripes, and another thing beside it."""
     checker = np.uint8(255) * ((np.arange(96)[:, None] + np.arange(96)) % 2).astype(np.uint8)
