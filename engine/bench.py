@@ -16,6 +16,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from . import job as jobs
+
 ROOT = Path(__file__).resolve().parent.parent
 PERIOD = 0.2  # seconds between two looks at the memory; a look costs some milliseconds
 ENGINE_LINE = re.compile(r"([a-z]+) \d+/\d+")  # as `python -m engine run` tells its progress
@@ -143,14 +145,16 @@ def bench_folder(folder: Path) -> list[Phase]:
 def copy_job(folder: Path, copy: Path) -> Path:
     """The job as it was before it ran."""
     copy.mkdir()
-    for name in ("job.json", "camera.npz", "objects.npz"):
+    for name in ("job.json", *jobs.FACTS):
         if (folder / name).exists():
             shutil.copy2(folder / name, copy / name)
-    copy_passes(folder / "passes", copy / "passes")
+    for name in ("passes", "pictures"):
+        if (folder / name).is_dir():
+            link_files(folder / name, copy / name)
     return copy
 
 
-def copy_passes(source: Path, target: Path) -> None:
+def link_files(source: Path, target: Path) -> None:
     """Links where the file system has them: passes are large, and a job's files have to lie in its folder."""
 
     def link(one: str, other: str) -> None:

@@ -70,6 +70,9 @@ class Cancelled(Exception):
 class DiskFull(OSError):
     """No space for the next file. Finished files are untouched; the job goes on once there is space."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 class Pass(NamedTuple):
     dtype: str
@@ -87,6 +90,7 @@ PASSES: Mapping[str, Pass] = {
     "index": Pass("<u2", 1),        # object index, 0 = none
     "motion": Pass("<f2", 2),       # pixels (u right, v down) to the next frame
 }
+FACTS = ("camera.npz", "objects.npz", "suns.npz", "world.npy")  # what a folder holds beside job.json and the passes
 REQUIRED_PASSES = ("depth",)        # the camera can't be followed without it; what else is needed is the model's to say
 OUTPUTS = ("frames", "frames.part", "frames.before", "state", "report.json", "engine.lock")
 
@@ -634,13 +638,26 @@ def new_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> Iterator[np.mem
     """An .npy to fill frame by frame; it takes its name when the block ends well, and is gone when it doesn't."""
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free              # a memory map on a full disk kills the process: ask first
+    free = shutil.disk_usage(path.parent).free              # a memory map on a full disk kills the process
     if free < size:
         raise disk_full(path, size)
     with whole(path, size) as part:
         array = npy.open_memmap(part, "w+", np.dtype(dtype), shape)
+        _reserve(part)
         yield array
         array.flush()
+
+
+def _reserve(part: Path) -> None:
+    """Its space becomes its own now, where the system can do that, and no other array's or program's."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with part.open("rb+") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, part.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
 
 
 @contextlib.contextmanager
@@ -663,7 +680,7 @@ def whole(path: Path, size: int = 0) -> Iterator[Path]:
 def disk_full(path: Path, size: int) -> DiskFull:
     free = shutil.disk_usage(path.parent).free
     return DiskFull(errno.ENOSPC, f"the disk is full: {path.name} needs {size:,} bytes and {free:,} are free; "
-                                  "free some space and run the job again, it goes on where it stopped")
+                                  "free some space and run it again, finished work is kept")
 
 
 def _flush(path: Path) -> None:

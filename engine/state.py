@@ -51,7 +51,7 @@ def _fingerprint(j: job.Job, weights: str) -> str:
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=list).encode())
     digest.update(weights.encode())
     digest.update(json.dumps(j.scene, sort_keys=True, default=repr).encode())
-    for name in ("camera.npz", "objects.npz", "suns.npz", "world.npy"):
+    for name in job.FACTS:
         if (j.folder / name).exists():
             digest.update((j.folder / name).read_bytes())
     for name in (*sorted(j.passes.values()), *(entry["picture"] for entry in j.known), *j.references):

@@ -171,10 +171,10 @@ def only_passes(layer: bpy.types.ViewLayer, wanted: Iterable[str]) -> None:
 
 def number_objects() -> dict[int, bpy.types.Object]:
     """Gives every object with a surface its own index. Instances show their source object's."""
-    found = [o for o in bpy.data.objects if o.type in SURFACES][:MOST_OBJECTS]
+    found = [o for o in bpy.data.objects if o.type in SURFACES]
     for number, thing in enumerate(found, start=1):
-        thing.pass_index = number
-    return dict(enumerate(found, start=1))
+        thing.pass_index = number if number <= MOST_OBJECTS else 0  # 0: none; its own would be another object's
+    return dict(enumerate(found[:MOST_OBJECTS], start=1))
 
 
 # --- the camera ---------------------------------------------------------------------------------------------------

@@ -180,10 +180,10 @@ class Capture:
             time.sleep(0.05)
 
 
-def is_cut_off(folder: Path) -> bool:
-    """Whether a capture began there that never came to an end, good or bad: ends take the copy and the order away."""
-    left = any((folder / "state" / name).is_file() for name in (COPY, ORDER))
-    return left and not (folder / "job.json").exists()
+def came_to_nothing(folder: Path) -> bool:
+    """Whether a capture began there, and neither a job nor a frame came of it: cut off or failed."""
+    begun = (folder / "state").is_dir() or (folder / "camera.npz").is_file()
+    return begun and not any((folder / name).exists() for name in ("job.json", "frames", "frames.part"))
 
 
 # --- the job ---
@@ -225,9 +225,11 @@ def bring_pictures(plan: Plan, folder: Path) -> None:
 
 
 def need_room(plan: Plan, folder: Path) -> None:
-    """Raises job.DiskFull before anything is saved where the passes will not fit."""
+    """Raises job.DiskFull before anything is saved where the passes, and the file's copy beside them, will not fit."""
     per_pixel = sum(np.dtype(kind.dtype).itemsize * kind.channels for kind in job.PASSES.values())
     size = per_pixel * len(plan.frames) * plan.size[0] * plan.size[1]
+    with contextlib.suppress(OSError):  # a file that was never saved has no size yet
+        size += Path(bpy.data.filepath).stat().st_size if bpy.data.filepath else 0
     if shutil.disk_usage(folder).free < size:
         raise job.disk_full(folder / "passes", size)
 

@@ -61,8 +61,7 @@ HEARD = (
     n_("The record of earlier work was damaged; the job began afresh"),
     n_("the engine was ended: run the job again, it goes on where it stopped"),
     n_("the disk is full ({}): free some space and run the job again"),
-    n_("the disk is full: {} needs {} bytes and {} are free; free some space and run the job again, it goes on where "
-       "it stopped"),
+    n_("the disk is full: {} needs {} bytes and {} are free; free some space and run it again, finished work is kept"),
     n_("memory ran out ({}): choose a smaller width, or close other programs, and run the job again"),
     n_("the engine's Python lacks something ({}): {}"),
     n_("a file can't be read or written ({}): check the job's folder"),

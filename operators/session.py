@@ -21,7 +21,7 @@ from bpy.app.translations import pgettext_rpt as rpt_
 
 from ..engine.client import Client, Status
 from . import compat, forecast, install, manager, memory, takes
-from .capture import Capture, is_cut_off
+from .capture import Capture, came_to_nothing
 from .plan import Plan, decision
 from .progress import CAPTURE, Progress
 
@@ -165,11 +165,16 @@ def _at_work(folder: Path) -> bool:
 def submit(scene: bpy.types.Scene, plan: Plan) -> Job:
     """Queues a shot. Raises takes.TakeError where its take has nowhere to go."""
     origin = _origin(scene)
-    takes.clear(origin.file, plan.shot, is_cut_off)
+    takes.clear(origin.file, plan.shot, _is_forsaken)
     job = Job(plan=plan, shot=plan.shot, folder=takes.new_folder(origin.file, plan.shot), origin=origin)
     _warn(job, plan.notes)
     _append(job)
     return job
+
+
+def _is_forsaken(folder: Path) -> bool:
+    """Nothing came of it, and nobody here can take it up again."""
+    return came_to_nothing(folder) and not any(_same_path(str(job.folder), str(folder)) for job in jobs)
 
 
 def _origin(scene: bpy.types.Scene) -> Origin:

@@ -468,10 +468,11 @@ def remove(folder: Path) -> None:
     discard(folder)
 
 
-def clear(blend: str, shot: str, is_cut_off: Callable[[Path], bool]) -> None:
-    """Removes what killed Blenders had begun to capture of that shot, unless one that lives is at work on it."""
+def clear(blend: str, shot: str, is_forsaken: Callable[[Path], bool]) -> None:
+    """Removes what came to nothing of that shot, in this Blender or in one that was killed, unless one that lives is at
+    work on it."""
     for entry in (take for shots in shots_folders(blend) for take in _numbered(shots, shot)):
-        if is_cut_off(entry):
+        if is_forsaken(entry):
             with contextlib.suppress(TakeError):
                 remove(entry)
 

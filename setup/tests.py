@@ -52,12 +52,14 @@ def suites() -> Iterator[Suite]:
 
 
 def variables(scratch: Path) -> dict[str, str]:
-    """Nothing of the user's Blender is read or written; the engine is the one just made."""
+    """Nothing of the user's Blender is read or written; the engine is the one just made. There are more streams than
+    cores, so torch computes on one thread in each: two would spin while they wait for each other."""
     return environments.environment_variables() | {
         "BLENDER_USER_RESOURCES": str(scratch),
         "SHOTLOCK_ENGINE_PYTHON": str(environments.python("engine")),
         "SHOTLOCK_BLENDERS": os.pathsep.join(str(environments.python(name)) for name in BLENDERS),
         "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",
     }
 
 

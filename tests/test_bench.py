@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from engine import bench
+from engine import job as jobs
 
 
 def test_phases_lie_between_their_marks():
@@ -55,3 +57,21 @@ def test_work_that_is_done_is_seen_also_of_children_that_have_ended():
     before = bench.cpu(os.getpid())
     subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.5: pass"], check=True)
     assert bench.cpu(os.getpid()) - before >= 0.45
+
+
+def test_a_measured_job_is_the_job_that_was_captured(make_job, tmp_path):
+    """Sun maps, world and pictures come along: without them another, lighter job would be measured."""
+    made = make_job(tmp_path / "job", frames=1)
+    (made.folder / "pictures").mkdir()
+    (made.folder / "pictures" / "known_000001.png").write_bytes(b"picture")
+    jobs.write_array(made.folder / "world.npy", np.ones((4, 8, 3), np.float16))
+    (made.folder / "suns.npz").write_bytes(b"suns")
+    (made.folder / "state").mkdir()
+    (made.folder / "report.json").write_text("{}")
+    copy = bench.copy_job(made.folder, tmp_path / "copy")
+    there, here = (
+        {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (made.folder, copy)
+    )
+    assert set(there) - set(here) == {"report.json"} and all(there[name] == data for name, data in here.items())
+    assert {"suns.npz", "world.npy", "pictures/known_000001.png", "passes/depth.npy"} <= set(here)

@@ -429,7 +429,16 @@ def test_a_full_disk_is_said_with_the_bytes_needed(tmp_path):
     said = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[1],
                           capture_output=True, text=True, check=True).stdout
     assert "a needs 123,456 bytes" in said and "free some space" in said and os.listdir(tmp_path) == []
-    assert jobs.disk_full(tmp_path / "a", 1).errno == errno.ENOSPC
+    full = jobs.disk_full(tmp_path / "a", 1)
+    assert full.errno == errno.ENOSPC and str(full).startswith("the disk is full: a needs 1 bytes")
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system can't reserve space")
+def test_space_of_an_array_is_its_own_before_it_is_filled(tmp_path):
+    """Several are open at once: what one has reserved is not free for the next, nor for another program."""
+    with jobs.new_array(tmp_path / "a.npy", "<f4", (4, 256, 256)):
+        part = next(tmp_path.glob(".a.npy.*"))
+        assert part.stat().st_blocks * 512 >= 4 * 256 * 256 * 4
 
 
 def test_a_folder_is_held_by_one_process_and_let_go_of_when_it_dies(tmp_path):

@@ -25,7 +25,7 @@ def pytest_configure(config) -> None:
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """A Blender that is a program runs the same tests (tests/gui/test_full.py) but for those of the wheel; of the
+    """A Blender that is a program runs the same tests (tests/gui/test_window.py) but for those of the wheel; of the
     wheels, 4.5 alone shows what does not depend on Blender."""
     program = bool(bpy.app.binary_path)
     skipped = {"wheel": program and "starts another Blender with the Python of the bpy wheel",
@@ -98,6 +98,16 @@ def scene(shotlock):
     """An empty scene in an empty file, with the add-on registered."""
     empty_file()
     return bpy.context.scene
+
+
+@pytest.fixture
+def tools():
+    """tests/support/film.py: films a scene and reads the job folder back."""
+    spec = importlib.util.spec_from_file_location("shotlock_tests_film", ROOT / "tests" / "support" / "film.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -3,28 +3,13 @@ here is the real one: a saved copy, a second process, a render."""
 
 import importlib
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 bpy = pytest.importorskip("bpy")
 
-SUPPORT = Path(__file__).resolve().parents[1] / "support"
 CLOSE = 0.03  # px; half precision keeps no more of a motion of 60 px
-
-
-@pytest.fixture
-def tools():
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location("shotlock_tests_film", SUPPORT / "film.py")
-    module = module_from_spec(spec)
-    import sys
-
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def new_camera(scene, name, location, degrees, **data):
@@ -205,7 +190,8 @@ def test_clip_range(tiny, tools, tmp_path):
 
 
 def test_a_strip_and_a_compositor_are_not_captured(tiny, tools, tmp_path):
-    """An earlier take's strip in the sequencer would be what F12 renders; so would the artist's compositor."""
+    """An earlier take's strip in the sequencer would be what F12 renders, or (row 32) one of another scene; so would
+    the artist's compositor."""
     tiny.frame_end = 1
     plain = tools.film(tmp_path / "plain", tiny)
     picture = bpy.data.images.new("take", 96, 64)
@@ -213,6 +199,9 @@ def test_a_strip_and_a_compositor_are_not_captured(tiny, tools, tmp_path):
     picture.save()
     compat = importlib.import_module("shotlock.operators.compat")
     compat.add_image_strip(tiny, "take", [picture.filepath_raw], 1, 1)
+    strips = compat.strips(tiny)
+    strips.new_scene("other", bpy.data.scenes.new("Another"), 2, 1)
+    assert {strip.type for strip in strips} == {"IMAGE", "SCENE"}
     outputs = artists_compositor(tiny, tmp_path / "artist")
     tiny.render.filepath = str(tmp_path / "artist" / "render_")
     made = tools.film(tmp_path / "job", tiny)

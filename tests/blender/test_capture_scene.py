@@ -1,25 +1,10 @@
 """What a capture shows of a scene: which objects, which surfaces, which colours. Coverage is compared with the alpha of
 the artist's own render, colours with what the materials were given."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 bpy = pytest.importorskip("bpy")
-
-SUPPORT = Path(__file__).resolve().parents[1] / "support"
-
-
-@pytest.fixture
-def tools():
-    spec = importlib.util.spec_from_file_location("shotlock_tests_film", SUPPORT / "film.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -17,18 +17,8 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-SUPPORT = Path(__file__).resolve().parents[1] / "support"
 SKIPPED = {"rna_type", "session_uid", "bl_rna", "original", "is_evaluated", "is_runtime_data", "depsgraph",
            "uv_sculpt"}  # the last one crashes 4.2 when it is read
-
-
-@pytest.fixture
-def tools():
-    spec = importlib.util.spec_from_file_location("shotlock_tests_film", SUPPORT / "film.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def told(owner, depth=3):

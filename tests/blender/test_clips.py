@@ -1,7 +1,6 @@
 """What the background Blender does for a training clip: rays that meet what renders show, another hour of the scene's
 light, the scene's own camera or a path beside it, and passes that are a capture's to the bit."""
 
-import importlib.util
 import json
 import math
 import subprocess
@@ -167,16 +166,8 @@ def test_an_unknown_view_is_refused(tiny):
     assert beauty.facts(tiny)["view_transform"] == "AgX"
 
 
-def tools():
-    spec = importlib.util.spec_from_file_location("shotlock_tests_film", ROOT / "tests" / "support" / "film.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.wheel
-def test_a_clips_passes_are_a_captures(tiny, tmp_path):
+def test_a_clips_passes_are_a_captures(tiny, tools, tmp_path):
     """The scene is lit and rendered first, in the same Blender: nothing of that is left in what the passes hold."""
     lamp = cube(tiny, "Lamp", (2, -2, 1), 0.5)
     glow = bpy.data.materials.new("Glow")
@@ -187,7 +178,7 @@ def test_a_clips_passes_are_a_captures(tiny, tmp_path):
     for frame, z in ((1, 1.0), (5, 2.0)):
         lamp.location.z = z
         lamp.keyframe_insert("location", frame=frame)
-    made = tools().film(tmp_path, tiny)
+    made = tools.film(tmp_path, tiny)
     file, clip = tmp_path / "yard.blend", tmp_path / "clip"
     bpy.ops.wm.save_as_mainfile(filepath=str(file), copy=True)
     (clip / "state").mkdir(parents=True)

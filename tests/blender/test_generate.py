@@ -408,7 +408,7 @@ def test_a_take_of_a_killed_blender_is_resumed_in_the_next_one(engine, scene, tm
 def test_what_a_killed_capture_left_goes_with_the_next_one_unless_it_is_at_work(engine, scene, tmp_path):
     from shotlock.engine import job as jobs
     from shotlock.operators import takes
-    from shotlock.operators.capture import is_cut_off
+    from shotlock.operators.capture import came_to_nothing
 
     early = KILLED.replace('job.step < 2 or job.phase != "Sampling"', 'job.step < 1 or job.phase != "Capturing"')
     early = early.replace("frames=3", "frames=90").replace("session.client().pid", "0")
@@ -421,17 +421,37 @@ def test_what_a_killed_capture_left_goes_with_the_next_one_unless_it_is_at_work(
     assert (take / "state" / "scene.blend").exists()
     assert engine.resumable(scene, bpy.context.view_layer) is None
     with jobs.hold(take):                                      # as a Blender that is filming there does
-        takes.clear(bpy.data.filepath, "Cam A", is_cut_off)
+        takes.clear(bpy.data.filepath, "Cam A", came_to_nothing)
         assert (take / "state" / "scene.blend").exists()
     mark = take / "state" / "mark"
     mark.touch()
     job = start(engine, scene)
     assert job.folder == take and not mark.exists()
     until(engine, lambda: job.step > 0)
-    takes.clear(bpy.data.filepath, "Cam A", is_cut_off)        # this one lives
+    takes.clear(bpy.data.filepath, "Cam A", came_to_nothing)        # this one lives
     assert (take / "state" / "scene.blend").exists()
     engine.cancel(job)
     assert not take.exists()
+
+
+@in_one_blender
+def test_what_a_failed_capture_left_goes_once_nobody_can_take_it_up(engine, film):
+    """Its background Blender was killed: the folder stays as long as this session's list holds the take, no longer."""
+    from shotlock.operators.session import _is_forsaken
+
+    film.shotlock.frame_end = 90
+    job = start(engine, film)
+    until(engine, lambda: job.step > 0)
+    job.capture._process.kill()
+    until(engine, lambda: job.ended)
+    assert job.state == "failed" and "code -9" in job.error and (job.folder / "camera.npz").exists()
+    assert not _is_forsaken(job.folder)
+    engine.jobs.clear()
+    assert _is_forsaken(job.folder)
+    again = start(engine, film)
+    assert again.folder == job.folder, "its number is free"
+    engine.cancel(again)
+    assert not job.folder.exists()
 
 
 @pytest.fixture

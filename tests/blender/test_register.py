@@ -69,6 +69,19 @@ def test_registering_twice_leaves_no_trace(unregistered):
     assert session.jobs == []
 
 
+def test_a_timer_that_waits_goes_with_the_add_on(unregistered):
+    """In the background none is ever started; in a window one waits nearly always."""
+    from shotlock.operators import session
+
+    unregistered.register()
+    waiting = session._timer, session._ask_to_move
+    for timer in waiting:
+        bpy.app.timers.register(timer, first_interval=99, persistent=True)
+    assert all(map(bpy.app.timers.is_registered, waiting))
+    unregistered.unregister()
+    assert not any(map(bpy.app.timers.is_registered, waiting))
+
+
 def test_loading_the_package_registers_and_imports_nothing(package):
     source = vars(package)
     assert not [name for name, value in source.items() if isinstance(value, ModuleType) and name not in (
