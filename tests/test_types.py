@@ -54,7 +54,10 @@ def test_only_the_version_file_is_exempt() -> None:
     """Neither an error code nor a file but that one, in the settings or at the head of a module."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
     assert not {"disable_error_code", "exclude", "ignore_errors"} & settings.keys()
-    assert [entry["module"] for entry in settings["overrides"]] == ["shotlock.operators.compat"]
+    exempt = [entry["module"] for entry in settings["overrides"] if entry.keys() != {"module", "follow_imports"}]
+    assert exempt == ["shotlock.operators.compat"]
+    unread = [name for entry in settings["overrides"] if "follow_imports" in entry for name in entry["module"]]
+    assert not any(name.startswith(("shotlock", "bpy", "torch", "numpy")) for name in unread)
     heads = ("# mypy:", "# type: ignore\n")
     silent = [file.name for room in ROOMS for file in (ROOT / room).rglob("*.py")
               if any(head in file.read_text(encoding="utf-8") for head in heads)]
