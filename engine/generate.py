@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import conditions, enlarge, job, looks, smooth, take, windows
@@ -21,7 +22,7 @@ from .diffusion import sampler, schedule
 from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
 from .models import shading, text
-from .models.lite import Lite, LiteConfig, Sample
+from .models.lite import Known, Lite, LiteConfig, Sample
 from .prompt import negation, things, words
 from .shot import (
     Shadows,
@@ -50,6 +51,9 @@ LOWEST_SUN = 0.06  # radians: below, shadows have no end
 BAND = 64  # rows of a large frame that are made at once
 HALO = 8  # rows beside them that outlines look at
 MIRRORS = 0.4  # mean gloss of a thing that is of metal or glass
+METHOD = "sketched, then drawn"  # work that was begun in another way is not gone on from
+DRAWN = 4  # one step in so many, the last ones, is taken at the picture's own size
+SKETCH_COST = 0.25  # of another step, beside one that is
 PLAIN = "a photo"  # what guidance pulls away from where there is no negative prompt
 
 Run = take.Run[Lite]
@@ -126,7 +130,7 @@ def begin(shot: Shot, say: Say, stop: Stop, weights: Path) -> Run:
     tick(stop)
     model = load_model(weights)
     tick(stop)
-    state = State(shot.job, fingerprint := store.fingerprint(weights, LITE))
+    state = State(shot.job, f"{METHOD} {(fingerprint := store.fingerprint(weights, LITE))}")
     at = machine.choose(state.facts.get("machine"))
     torch.set_num_threads(at.threads)
     precision = str(at.dtype).removeprefix("torch.")
@@ -262,30 +266,67 @@ def products(run: Run) -> torch.autocast:
 def denoise(
     run: Run, name: str, noise: Tensor, cond: Tensor, prompt: Prompt, done_steps: int, all_steps: int
 ) -> Tensor:
-    """From noise to the clean picture (f, 3, H, W); every step's sample is kept, a kept one is gone on from."""
+    """From noise to the clean picture (f, 3, H, W); every step's sample is kept, a kept one is gone on from. All steps
+    but the last ones settle what is large, on a sketch of every other pixel; the last ones draw it at its own size."""
     steps = run.shot.job.steps
     times = schedule.times(steps, schedule.size_shift(*cond.shape[-2:]))
+    sketched = steps - drawn_steps(steps)
     kept = run.state.sampled(name, steps)
-    begin_at, x = (kept[0], torch.from_numpy(kept[1])) if kept else (0, noise)
-    with products(run):
-        known = run.model.know(cond, prompt.look, run.tick)
+    begin_at, x = (kept[0], torch.from_numpy(kept[1])) if kept else (0, sketch(noise) if sketched else noise)
     tokens, pooled = prompt.tokens
-    clip = Sample(x, cond, torch.ones(()), tokens[0], pooled[0], prompt.look, prompt.azimuth, known=known)
-    began = time.monotonic()
+    began, clip = time.monotonic(), None
     for i in range(begin_at, steps):
-        pace = (time.monotonic() - began) / max(1, i - begin_at)
-        run.phase(
-            "sample",
-            done_steps + i,
-            all_steps,
-            pace * (all_steps - done_steps - i) if all_steps and i > begin_at else None,
-        )
+        if clip is None or i == sketched:
+            seen, left = (sketch(cond), sketched - i) if i < sketched else (cond, steps - i)
+            clip = Sample(x, seen, torch.ones(()), tokens[0], pooled[0], prompt.look, prompt.azimuth,
+                          known=know(run, seen, prompt) if left > 1 else None)  # fmt: skip
+        spent = time.monotonic() - began
+        run.phase("sample", done_steps + i, all_steps, eta(spent, begin_at, i, steps, done_steps, all_steps))
         x0 = predict(run, replace(clip, x=x, t=torch.tensor(times[i], dtype=torch.float32)), prompt)
         preview(run, x0[len(x0) // 2])
-        x = sampler.step(x, x0, times[i], times[i + 1])
+        if i + 1 == sketched:
+            x = schedule.mix(grown(x0, cond), noise, torch.tensor(times[i + 1], dtype=torch.float32))
+        else:
+            x = sampler.step(x, x0, times[i], times[i + 1])
         if i + 1 < steps:
             run.state.keep(f"{name}_step_{i + 1}", x.numpy(), replaces=f"{name}_step_{i}" if i else None)
     return x
+
+
+def drawn_steps(steps: int) -> int:
+    """How many of the steps are taken at the picture's own size: the last quarter."""
+    return -(-steps // DRAWN)
+
+
+def sketch(maps: Tensor) -> Tensor:
+    """(f, C, H, W) -> about half as high and wide, in whole patches. Pixels are picked, never mixed, so that each stays
+    one surface's."""
+    rows, columns = (picked(n) for n in maps.shape[-2:])
+    return maps[:, :, rows][..., columns]
+
+
+def picked(side: int) -> Tensor:
+    small = -(-side // (2 * job.PATCH)) * job.PATCH
+    return ((torch.arange(small) + 0.5) * (side / small)).long()
+
+
+def grown(x0: Tensor, like: Tensor) -> Tensor:
+    """A sketch at the size of the whole maps."""
+    return F.interpolate(x0, like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def know(run: Run, cond: Tensor, prompt: Prompt) -> Known:
+    with products(run):
+        return run.model.know(cond, prompt.look, run.tick)
+
+
+def eta(spent: float, began: int, step: int, steps: int, done: int, total: int) -> float | None:
+    """Seconds that sampling still takes, by what the steps since `began` took; None where nothing tells."""
+    if not total or step == began:
+        return None
+    work = [1.0 if i >= steps - drawn_steps(steps) else SKETCH_COST for i in range(steps)]
+    left = sum(work[step:]) + (total - done - steps) / steps * sum(work)
+    return spent / sum(work[began:step]) * left
 
 
 def sample_keyframes(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from engine import check, conditions, job, windows
+from engine import generate as generating
 from engine.generate import begin, generate, look_back
 from engine.models import lite
 from engine.shot import lamps, open_shot, sun_facts
@@ -153,6 +154,42 @@ def test_a_kept_step_is_gone_on_from_and_a_spoilt_one_is_not(whole, tmp_path):
         path.write_bytes(path.read_bytes()[:-50] + b"x" * 50)
     run(folder)
     assert hashes(folder) == hashes(whole[0])
+
+
+def test_all_but_the_last_quarter_of_the_steps_are_taken_on_a_sketch_and_the_picture_stays(tmp_path, monkeypatch):
+    """What noise decides is settled small: all steps at full size draw the same, to a level of 255 in the mean."""
+    sizes: list[tuple[int, ...]] = []
+    predicted = generating.predicted
+
+    def told(run, clip):
+        sizes.append(tuple(clip.x.shape[-2:]))
+        return predicted(run, clip)
+
+    monkeypatch.setattr(generating, "predicted", told)
+    shot = dict(frames=5, width=144, height=80, steps=4, prompt="a red box on sand, snow, lit windows at night")
+    job_maker.make_job(tmp_path / "sketched", **shot)
+    run(tmp_path / "sketched")
+    assert sizes == [(48, 80)] * 3 + [(80, 144)] + [(48, 80)] * 3 + [(80, 144)]  # the keyframe, then the window
+    monkeypatch.setattr(generating, "DRAWN", 1)
+    job_maker.make_job(tmp_path / "drawn", **shot)
+    run(tmp_path / "drawn")
+    assert sizes[8:] == [(80, 144)] * 8
+    assert np.abs(frames(tmp_path / "sketched").astype(float) - frames(tmp_path / "drawn")).mean() < 1
+
+
+def test_a_sketch_holds_true_pixels_in_whole_patches():
+    maps = torch.arange(80 * 144.0).view(1, 1, 80, 144)
+    small = generating.sketch(maps)
+    assert small.shape == (1, 1, 48, 80) and torch.isin(small, maps).all() and len(small.unique()) == 48 * 80
+    level = generating.sketch(maps * 0 + 0.25)
+    assert torch.equal(generating.grown(level, maps), maps * 0 + 0.25)
+    assert [generating.drawn_steps(n) for n in (1, 2, 4, 5, 8)] == [1, 1, 1, 2, 2]
+
+
+def test_the_time_left_counts_a_sketch_for_less():
+    assert generating.eta(3.0, 0, 3, 4, 0, 4) == pytest.approx(4.0), "three quarters of a step's work took 3 s"
+    assert generating.eta(7.0, 0, 4, 4, 0, 8) == pytest.approx(7.0), "another such window"
+    assert generating.eta(1.0, 2, 2, 4, 0, 4) is None and generating.eta(1.0, 0, 1, 4, 0, 0) is None
 
 
 def test_a_changed_prompt_does_not_go_on_from_the_old_one(whole, tmp_path):

@@ -275,8 +275,8 @@ def chunks(count: int) -> list[slice]:
 
 def share(conv: nn.Conv2d, x: Tensor, inputs: slice, bias: bool = True) -> Tensor:
     """What some of a convolution's input channels add to its result."""
-    x = x.contiguous(memory_format=torch.channels_last)
-    return F.conv2d(x, conv.weight[:, inputs], conv.bias if bias else None, conv.stride)
+    x, weight = (part.contiguous(memory_format=torch.channels_last) for part in (x, conv.weight[:, inputs]))
+    return F.conv2d(x, weight, conv.bias if bias else None, conv.stride)
 
 
 def check(clip: Sample) -> None:
