@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -165,7 +166,8 @@ def _render(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.ty
     matrices = Matrices(table, scene, folder / "state", len(plan.frames))
     to_rec709 = rec709_matrix()
     near, far = _reaches(shutter, scene, camera, plan, path)
-    with _arrays(folder, plan) as arrays:
+    with _arrays(folder, plan) as arrays, ThreadPoolExecutor(1) as writer:
+        written: Future[None] | None = None
         for i, frame in enumerate(plan.frames):
             bare.aim(scene, camera, path.K[i], plan.size, path.clip[i])
             shutter.before = partial(matrices.read, i)
@@ -173,9 +175,12 @@ def _render(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.ty
             geometry = shutter.frame(frame, 1)
             shutter.before = lambda depsgraph: None
             scene.world.light_settings.distance = near
-            colour = pixels.recoloured(shutter.frame(frame, order["samples"]), to_rec709)
-            _write(arrays, i, plan, path, geometry, colour)
-            say(frame=i + 1)
+            colour = shutter.frame(frame, order["samples"])
+            if written:
+                written.result()  # one frame waits, no more
+            written = writer.submit(_write, arrays, i, plan, path, geometry, colour, to_rec709, say)
+        if written:
+            written.result()
         seen = _seen(arrays["index"])
         away = sunlight.left_out(table, matrices.moving())
         _film_suns(folder, shutter, scene, layer, plan, path, arrays["depth"], order["sun"], away, say)
@@ -249,7 +254,10 @@ def _arrays(folder: Path, plan: Plan) -> Iterator[dict[str, np.ndarray]]:
                for name, kind in job.PASSES.items()}
 
 
-def _write(arrays: dict[str, np.ndarray], i: int, plan: Plan, path: Path3D, geometry: Pixels, colour: Pixels) -> None:
+def _write(arrays: dict[str, np.ndarray], i: int, plan: Plan, path: Path3D, geometry: Pixels, colour: Pixels,
+           to_rec709: np.ndarray, say: Callable[..., None]) -> None:
+    """One frame's passes, while Cycles renders the next; touches nothing of Blender's."""
+    colour = pixels.recoloured(colour, to_rec709)
     z = pixels.depth(geometry["depth"])
     sky = np.isinf(z)
     base, gloss = pixels.surface_colour(colour["diffuse"], colour["glossy"], colour["transmission"],
@@ -263,6 +271,7 @@ def _write(arrays: dict[str, np.ndarray], i: int, plan: Plan, path: Path3D, geom
     arrays["open"][i] = pixels.share(pixels.ambient(geometry["ao"], geometry["combined"][..., 3], sky))
     arrays["emission"][i] = pixels.half(np.where(sky[..., None], 0, colour["emission"]))
     arrays["motion"][i] = pixels.half(motion(plan, path, i, z, geometry["vector"]))
+    say(frame=i + 1)
 
 
 def motion(plan: Plan, path: Path3D, i: int, z: np.ndarray, vector: np.ndarray) -> np.ndarray:
