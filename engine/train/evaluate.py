@@ -391,7 +391,7 @@ def all_costs(work: Path, weights: Path, quick: bool) -> dict[str, Any]:
 def main(argv: list[str]) -> int:
     p = argparse.ArgumentParser(prog="python -m engine evaluate", description="Judge lite on scenes that training never builds")
     p.add_argument("--weights", type=Path, default=store.BUNDLED)
-    p.add_argument("--quick", action="store_true", help="fewer and smaller scenes: some 20 minutes on 2 cores")
+    p.add_argument("--quick", action="store_true", help="fewer and smaller scenes: some 15 minutes on 2 cores")
     p.add_argument("--json", type=Path, help="write every figure here")
     p.add_argument("--docs", type=Path, help="write evaluation.md and pictures/evaluation.jpg into this folder")
     p.add_argument("--keep", type=Path, help="keep the job folders here")
