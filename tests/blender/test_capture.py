@@ -190,8 +190,8 @@ def test_clip_range(tiny, tools, tmp_path):
 
 
 def test_a_strip_and_a_compositor_are_not_captured(tiny, tools, tmp_path):
-    """An earlier take's strip in the sequencer would be what F12 renders, or (row 32) one of another scene; so would
-    the artist's compositor."""
+    """Row 32: a strip of an earlier take or of another scene would be what F12 renders; so would the artist's
+    compositor."""
     tiny.frame_end = 1
     plain = tools.film(tmp_path / "plain", tiny)
     picture = bpy.data.images.new("take", 96, 64)
