@@ -365,6 +365,21 @@ def test_an_unsaved_files_takes_outlive_the_add_on_and_move_home(tiny, tmp_path)
     assert takes().job_folder(strips(bpy.context.scene)[0]) == tmp_path / "shots/Cam A/take_001"
 
 
+def test_undone_or_redone_a_move_leaves_strips_with_their_takes(tiny, tmp_path):
+    """Undo does not move folders back: strips are told where theirs is."""
+    placed(tiny, make())
+    home = tmp_path / "shots" / "Cam A" / "take_001"
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
+    bpy.ops.ed.undo_push(message="before")
+    before = strips(bpy.context.scene)[0].directory
+    assert bpy.ops.shotlock.move_takes() == {"FINISHED"}
+    for step in (bpy.ops.ed.undo, bpy.ops.ed.redo):
+        step()
+        strip = strips(bpy.context.scene)[0]
+        assert strip.directory == "//shots/Cam A/take_001/frames/" != before
+        assert takes().job_folder(strip) == home and takes().read(home).missing == ()
+
+
 def test_a_take_that_moves_where_its_number_is_taken_is_called_after_the_new_one(tiny, tmp_path):
     strip = placed(tiny, make())
     strip.name = "My " + strip.name
