@@ -26,6 +26,7 @@ CHANNELS = {
     "emission": 3,  # log(1 + radiance)
     "sunlit": 1,  # 1 where the sun reaches, 0 in cast shadow
     "lamps": 3,  # log(1 + irradiance) of the scene's own lamps
+    # in VACE's words (Jiang et al. 2025): `cache` is inactive, it stays; `reactive` is made anew; 1 - has_cache is the mask
     "cache": 3,  # reprojected colour of a known frame, -1..1; 0 where unknown
     "has_cache": 1,
     "tone": 1,  # of the material that the prompt asks for, about -1..1; this and what follows: see geometry/patterns.py
@@ -36,6 +37,8 @@ CHANNELS = {
     "outline": 1,  # silhouettes and creases, 0..1
     "ao": 1,  # share of the half-space over the surface that is free nearby; 1 where unknown or sky
     "open": 1,  # share of it that is sky; where unknown, as over open ground
+    "reactive": 3,  # colours that are to be made anew, -1..1; 0 where there are none
+    "has_reactive": 1,
 }
 SHADED = {  # what the head is told and no network
     "slot": 1,  # which of the things that the prompt speaks of a pixel shows, counted from 1; 0 is none of them
@@ -198,6 +201,12 @@ def put_cache(maps: Tensor, colour: Tensor, valid: Tensor) -> None:
     """Writes known colours (F, 3, H, W) in -1..1 and where they are known (F, H, W) into the maps, in place."""
     maps[:, SLICE["cache"]] = (colour * valid[:, None]).to(maps.dtype)
     maps[:, SLICE["has_cache"]] = valid[:, None].to(maps.dtype)
+
+
+def put_reactive(maps: Tensor, colour: Tensor, where: Tensor) -> None:
+    """Writes colours (F, 3, H, W) in -1..1 that are to be made anew, and where there are some (F, H, W), in place."""
+    maps[:, SLICE["reactive"]] = (colour * where[:, None]).to(maps.dtype)
+    maps[:, SLICE["has_reactive"]] = where[:, None].to(maps.dtype)
 
 
 SKY_AWAY = 3.0  # scales: where strokes on the sky lie

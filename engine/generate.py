@@ -22,7 +22,7 @@ from .diffusion import sampler, schedule
 from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
 from .models import shading, text
-from .models.lite import Known, Lite, LiteConfig, Sample
+from .models.lite import Known, Lite, Sample, config_of
 from .prompt import negation, things, words
 from .shot import (
     Shadows,
@@ -109,8 +109,7 @@ def make(run: Run) -> None:
 
 def load_model(weights: Path = store.BUNDLED) -> Lite:
     """The model whose weights lie in a folder, ready to sample."""
-    config = store.config(weights, LITE)
-    model = Lite(LiteConfig(**{k: v for k, v in config.items() if k in LiteConfig.__dataclass_fields__}))
+    model = Lite(config_of(store.config(weights, LITE)))
     store.fill(model, store.load(weights, LITE), LITE)
     return model.eval()
 

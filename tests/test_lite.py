@@ -9,7 +9,7 @@ import torch
 from engine import check, conditions
 from engine.diffusion import sampler, schedule
 from engine.models import shading, text
-from engine.models.lite import Lite, LiteConfig, Sample
+from engine.models.lite import Lite, LiteConfig, Sample, config_of
 from engine.prompt import words
 from engine.train import captions, clips
 from engine.weights import machine, store
@@ -18,7 +18,7 @@ from engine.weights import machine, store
 @pytest.fixture(scope="module")
 def bundled() -> Lite:
     config = store.config(store.BUNDLED, "lite")
-    model = Lite(LiteConfig(**{k: v for k, v in config.items() if k in LiteConfig.__dataclass_fields__}))
+    model = Lite(config_of(config))
     store.fill(model, store.load(store.BUNDLED, "lite"), "lite")
     return model.eval()
 

@@ -10,6 +10,7 @@ trailing comments: P clips, F frames = 4n + 1, T = n + 1 latent frames, H W pixe
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from .. import conditions
 from ..conditions import SLICE
 from . import shading
+from .finishes import Dresser
 from .layers import Block, Residual, spacetime, time_embedding
 from .text import TextEncoder
 
@@ -36,14 +38,23 @@ class LiteConfig:
     detail: int = 12  # channels handed from the quarter size to the full size
     head: int = 24  # channels of the full-size convolutions
     conditions: int = conditions.WIDTH  # older weights know fewer, the first of them; the shader knows them all
+    reads_pictures: bool = True  # older weights were never shown a reference
+    dresses: bool = True  # older weights know no finishes of bare objects
     words: Mapping[str, Sequence[float]] = field(default_factory=dict)  # an artist's own: what each adds to a raw look
     family: str = "lite"
     version: int = 1
 
 
+def config_of(told: Mapping[str, Any]) -> LiteConfig:
+    """The configuration that travels with weights; what older ones do not name they do not have."""
+    absent = {"reads_pictures": False, "dresses": False}
+    return LiteConfig(**absent | {k: v for k, v in told.items() if k in LiteConfig.__dataclass_fields__})
+
+
 PATCH_TIME, PATCH_SPACE, STEM = 4, 16, 4  # frames of a latent frame; pixels of a token; pixels of the stem
 SIDE = PATCH_SPACE // STEM
 NOISY = 3  # channels of the noisy picture
+REFERENCE = (64, 96)  # height and width at which a reference is looked at
 FULL_SIZE_CHUNK = 2  # frames that pass the full-size layers together: bounds memory and the time to cancel
 CLEAN = (
     "sky",
@@ -107,6 +118,31 @@ class LookNet(nn.Module):
         return self.mlp(torch.cat([pooled, statistics, strongest], 1)), tokens, pooled, mask
 
 
+class Reference(nn.Module):
+    """A picture of the look that is wanted -> its own raw look, and tokens of what it shows."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        sides = [(3, 32), (32, 64), (64, 96), (96, 128)]
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in sides)
+        self.token = nn.Linear(128, width)
+        self.place = nn.Parameter(torch.randn(math.prod(side // 16 for side in REFERENCE), width) * 0.02)
+        self.mlp = nn.Sequential(nn.Linear(2 * 128, width), nn.GELU(), nn.Linear(width, shading.LOOK_WIDTH))
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, *REFERENCE) in -1..1 -> raw look (B, LOOK_WIDTH), tokens (B, S, D)."""
+        x = pictures
+        for conv in self.convs:
+            x = F.gelu(conv(x))
+        cells = rearrange(x, "b c h w -> b (h w) c")
+        return self.mlp(torch.cat([cells.mean(1), cells.amax(1)], 1)), self.token(cells) + self.place
+
+
+def as_reference(picture: Tensor) -> Tensor:
+    """A picture (3, h, w) of any size and shape -> (3, *REFERENCE)."""
+    return F.interpolate(picture[None], REFERENCE, mode="bilinear", antialias=True, align_corners=False)[0]
+
+
 class Lite(nn.Module):
     def __init__(self, config: LiteConfig) -> None:
         super().__init__()
@@ -143,6 +179,8 @@ class Lite(nn.Module):
             nn.init.zeros_(layer.bias)
         nn.init.normal_(self.head_out.weight, std=0.02)
         nn.init.constant_(self.pane[-1].bias, -3.0)  # type: ignore[arg-type]
+        self.reference = Reference(D) if c.reads_pictures else None
+        self.dresser = Dresser(D) if c.dresses else None
 
     def metadata(self) -> dict[str, object]:
         return asdict(self.config)

@@ -94,6 +94,15 @@ def paint(look: Look) -> patterns.Paint:
     return patterns.Paint(tuple(one["pattern"]), one["on_up"][0], one["on_side"][0], one["paint"][0], by_hand)
 
 
+NOT_SEEN = ("height", "material", "dye")  # where the sun stands and what walls are of is the scene's and the prompt's
+
+
+def of_a_picture(raw: Tensor) -> Tensor:
+    """Raw numbers (B, LOOK_WIDTH) as far as a reference tells them, 0 elsewhere."""
+    parts = raw.split([size for size, _ in LOOK.values()], 1)
+    return torch.cat([part * float(name not in NOT_SEEN) for name, part in zip(LOOK, parts, strict=True)], 1)
+
+
 LIGHT = ("sky_light", "ground_light", "sun", "zenith", "horizon")
 MOVED = 0.05  # of a raw number, from which on it says something
 

@@ -26,7 +26,7 @@ from ..conditions import statistics
 from ..enlarge import plain
 from ..job import BadJob
 from ..models import shading, text
-from ..models.lite import Lite, LiteConfig
+from ..models.lite import Lite, config_of
 from ..prompt import words
 from ..weights import machine, store
 from . import blender_clips, captions, clips
@@ -214,17 +214,13 @@ def adapt(out: Path, word: str, frames: Sequence[Path], folders: Sequence[Path],
     store.save(out, LITE, tensors, {**config, "words": taught})
     if filmed and minutes:
         recipe = Recipe(minutes=minutes, rate=2e-4, words_first=0.0, threads=torch.get_num_threads(), precision=machine.probe()[0])
-        train(out, recipe, Learn(replace(lite_config(config), words=taught), filmed))
+        train(out, recipe, Learn(replace(config_of(config), words=taught), filmed))
     return losses
-
-
-def lite_config(config: dict[str, Any]) -> LiteConfig:
-    return LiteConfig(**{k: v for k, v in config.items() if k in LiteConfig.__dataclass_fields__})
 
 
 def plain_look(tensors: dict[str, Tensor], config: dict[str, Any], scenes: Sequence[Scene]) -> Tensor:
     """The raw look (1, LOOK_WIDTH) of a photo, as the network has it in the mean of the scenes."""
-    model = Lite(lite_config(config))
+    model = Lite(config_of(config))
     store.fill(model, tensors, LITE)
     rows = text.encode([PLAIN])
     with torch.inference_mode():

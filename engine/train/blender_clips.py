@@ -85,6 +85,7 @@ def read(folder: Path) -> Filmed:
         matrix=shot.matrix, K=shot.K, c2w=shot.c2w, pane=torch.zeros(len(frames), 1, *depth.shape[1:]),
         look=torch.zeros(shading.LOOK_WIDTH), statistics=conditions.statistics(facts[some].float(), height, bool(lamps(shot))),
         azimuth=float(angle.flatten()), cloud_seed=1.0, place="", caption=caption, rows=text.encode([words.as_taught(caption)])[0],
+        things=clips.no_things(),
     )  # fmt: skip
     light = {} if told or job.world(shot.job) is None else own_light(shot, {})
     return Filmed(clip, shot, not told, bounce(shot, cast, light, _nothing) if light else None)

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .. import conditions
 from ..geometry.noise import surface_noise
 from ..models import text
+from ..models.lite import REFERENCE, as_reference
 from . import captions, clips
 from .cache import keyframe
 from .team import PROCESSOR
@@ -68,6 +71,9 @@ class Item:
     pane: Tensor  # F 1 H W
     has_base: Tensor  # ()
     base: Tensor  # F 3 H W, the truth where it was dropped
+    reference: Tensor  # 3 H W of lite.REFERENCE: a picture of the same look
+    has_reference: Tensor  # ()
+    things: clips.Things
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,9 @@ class Drops:
     base: float = 0.3
     caption: float = 0.1
     cache: float = 0.45
+    erased: float = 0.25  # of the caches: a part that is to be made anew
+    reactive: float = 0.85  # of the clips without erased parts
+    reference: float = 0.7
 
 
 class Data:
@@ -137,8 +146,15 @@ class Data:
         if not keep:
             maps[:, conditions.SLICE["base"]] = 0
             maps[:, conditions.SLICE["has_base"]] = 0
+        known = torch.zeros_like(clip.depth, dtype=torch.bool)
         if rng.random() >= self.drops.cache:
-            conditions.put_cache(maps, *keyframe(clip, rng))
+            colour, known = keyframe(clip, rng)
+            if rng.random() < self.drops.erased:
+                known = known & ~somewhere(known.shape, rng)
+            conditions.put_cache(maps, colour, known)
+        if rng.random() >= self.drops.reactive:
+            conditions.put_reactive(maps, another_look(clip.picture, rng), somewhere(known.shape, rng) & ~known)
+        shown = rng.random() >= self.drops.reference
         sky = ~torch.isfinite(clip.depth)
         noise = surface_noise(
             clip.anchor, clip.footprint, sky, clip.ray, int(rng.integers(2**62)), torch.arange(len(maps))
@@ -147,10 +163,19 @@ class Data:
             picture=clip.picture, maps=maps, noise=noise, statistics=clip.statistics, look=clip.look, pane=clip.pane,
             rows=clip.rows if rng.random() >= self.drops.caption else torch.zeros_like(clip.rows),
             azimuth=torch.tensor(clip.azimuth), cloud_seed=torch.tensor(clip.cloud_seed),
-            has_base=torch.tensor(float(keep)), base=base,
+            has_base=torch.tensor(float(keep)), base=base, has_reference=torch.tensor(float(shown)),
+            reference=glimpse(clip.picture, rng) if shown else torch.zeros(3, *REFERENCE),
         )  # fmt: skip
         item = mirrored(item) if rng.random() < 0.5 else item
-        return Item(**{name: value.to(self.device) for name, value in item.items()})
+        at = {name: value.to(self.device) for name, value in item.items()}
+        return Item(**at, things=replace(clip.things, **{f.name: getattr(clip.things, f.name).to(self.device) for f in fields(clip.things)}))
+
+    def glimpses(self, count: int) -> tuple[Tensor, Tensor]:
+        """Parts of frames of the pool and the looks that they were made in: (B, 3, *REFERENCE), (B, LOOK_WIDTH)."""
+        some = [self.pool[i][2] for i in self.rng.integers(len(self.pool), size=count)]
+        told = [clip for clip in some if clip.place]  # the look of a clip from Blender is nobody's to know
+        pictures = torch.stack([glimpse(clip.picture, self.rng) for clip in told])
+        return pictures.to(self.device), torch.stack([clip.look for clip in told]).to(self.device)
 
     def briefs(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Captions, statistics and looks without pictures: rows (B, S, G), (B, STATISTICS), (B, LOOK_WIDTH)."""
@@ -187,6 +212,40 @@ class Data:
             self.pool.append((number, size, self.clip(size, number)))
         for place, rows in facts["statistics"].items():
             self.statistics[place].extend(torch.tensor(row, dtype=torch.float32) for row in rows)
+
+
+def somewhere(shape: Sequence[int], rng: np.random.Generator) -> Tensor:
+    """A box of pixels (F, H, W) bool, the same in every frame; one in four times all of them."""
+    out = torch.zeros(*shape, dtype=torch.bool)
+    if rng.random() < 0.25:
+        return ~out
+    (top, bottom), (left, right) = (np.sort(rng.integers(0, side + 1, 2)) for side in shape[1:])
+    out[:, top:bottom, left:right] = True
+    return out
+
+
+def another_look(picture: Tensor, rng: np.random.Generator) -> Tensor:
+    """Pictures (F, 3, H, W) in -1..1 as an earlier take may show them: in another light, not quite sharp, noisy."""
+    gain = torch.from_numpy(rng.uniform(0.5, 1.3) * np.exp(rng.normal(0, 0.25, (3, 1, 1)))).float()
+    grey = picture.mean(1, keepdim=True)
+    other = grey + (picture - grey) * float(rng.uniform(0, 1.4))
+    other = ((other + 1) / 2).clamp(0, 1) ** float(np.exp(rng.normal(0, 0.3))) * gain
+    if rng.random() < 0.5:
+        other = functional.avg_pool2d(other, 3, 1, 1, count_include_pad=False)
+    draws = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    return (2 * other - 1 + 0.04 * torch.randn(other.shape, generator=draws)).clamp(-1, 1)
+
+
+LEAST_SEEN = 0.5  # of a picture's sides, in a glimpse of it
+
+
+def glimpse(picture: Tensor, rng: np.random.Generator) -> Tensor:
+    """A part of one of the frames (F, 3, H, W), at times mirrored, as small as a reference is looked at."""
+    frame = picture[rng.integers(len(picture))]
+    height, width = (max(1, round(side * rng.uniform(LEAST_SEEN, 1))) for side in frame.shape[1:])
+    top, left = (int(rng.integers(whole - part + 1)) for whole, part in zip(frame.shape[1:], (height, width), strict=True))
+    part = frame[:, top : top + height, left : left + width]
+    return as_reference(part.flip(-1) if rng.random() < 0.5 else part)
 
 
 def mirrored(item: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ STAGES: list[tuple[float, Sizes]] = [  # from this share of the run on
     (0.8, Sizes((1, 5, 5, 9), 96 * 128, 160 * 272)),
 ]
 CHOSEN = 3  # frames that pass the full-size layers in a step
+GLIMPSES = 16  # parts of pictures whose look is read in every step
 LOOK_BATCH = 128  # briefs without pictures that train the look in every step
 
 # a grade's numbers are small and its words rare: without weight they are learnt last
@@ -58,7 +59,7 @@ class Learn:
     config: LiteConfig = field(default_factory=LiteConfig)
     filmed: blender_clips.BlenderClips | None = None  # clips from Blender, mixed in
     family: str = "lite"
-    columns: tuple[str, ...] = ("shaded", "whole", "small", "look", "pane", "base", "briefs")
+    columns: tuple[str, ...] = ("shaded", "whole", "small", "look", "pane", "base", "finish", "seen", "briefs")
     drops: Drops = field(default_factory=Drops)
 
     def model(self, folder: Path) -> Lite:
@@ -88,7 +89,7 @@ class Learn:
             parts = filmed_losses(model, data, recipe, self.filmed.pack(data))
         else:
             parts = pictures_losses(model, data, recipe, data.pack(self.sizes(share)), max(0.25, 1 - 3 * share))
-        return {**parts, "briefs": briefs_loss(model, data, LOOK_BATCH)}
+        return {**parts, "seen": glimpses_loss(model, data), "briefs": briefs_loss(model, data, LOOK_BATCH)}
 
     def sheet(self, model: nn.Module, path: Path) -> None:
         assert isinstance(model, Lite)
@@ -98,6 +99,27 @@ class Learn:
 def briefs_loss(model: Lite, data: Data, count: int) -> Tensor:
     rows, statistics, looks = data.briefs(count)
     return look_loss(model.look(rows, statistics)[0], looks)
+
+
+def glimpses_loss(model: Lite, data: Data) -> Tensor:
+    """How far the look is off that the network reads off a reference."""
+    if model.reference is None:
+        return torch.zeros(())
+    pictures, looks = data.glimpses(GLIMPSES)
+    keep = shading.of_a_picture(looks.new_ones(1, shading.LOOK_WIDTH))
+    raw, tokens = model.reference(pictures)
+    every = 0 * tokens.sum()  # processes share gradients: whether a clip of this one has a reference must not show
+    return 0.3 * look_loss(raw * keep + looks * (1 - keep), looks) + every
+
+
+def finish_loss(model: Lite, pack: list[Item], pooled: Tensor) -> Tensor:
+    """Cross-entropy of what the pack's objects are made of."""
+    if model.dresser is None:
+        return torch.zeros(())
+    scores = torch.cat([model.dresser(item.things.facts, item.things.names, said, item.statistics)
+                        for item, said in zip(pack, pooled.detach(), strict=True)])  # fmt: skip
+    right = torch.cat([item.things.finish for item in pack])
+    return 0.05 * F.cross_entropy(scores, right, reduction="sum") / (right >= 0).sum().clamp_min(1)
 
 
 def times(data: Data, pack: list[Item]) -> Tensor:
@@ -120,7 +142,8 @@ def pictures_losses(
     looks = shading.unpack(torch.where(torch.maximum(teach, 1 - said) > 0.5, wanted, raw))
     each = [{name: value[i : i + 1] for name, value in looks.items()} for i in range(len(pack))]
     means = predicted(model, data, recipe, pack, tokens, pooled, each)
-    return {**means, "look": 0.05 * look_loss(raw * said, wanted * said)}
+    look = 0.05 * look_loss(raw * said, wanted * said)
+    return {**means, "look": look, "finish": finish_loss(model, pack, pooled)}
 
 
 def filmed_losses(
@@ -132,7 +155,8 @@ def filmed_losses(
     raw, tokens, pooled, _ = model.look(rows, statistics)
     looks = [blender_clips.look_of(raw[i : i + 1], filmed, item) for i, (item, filmed) in enumerate(pack)]
     means = predicted(model, data, recipe, items, tokens, pooled, looks)
-    return {**means, "pane": 0 * means["pane"], "look": 0 * means["pane"]}  # a step's losses have the same names
+    nothing = 0 * means["pane"]
+    return {**means, "pane": nothing, "look": nothing, "finish": nothing}  # a step's losses have the same names
 
 
 def predicted(
@@ -145,11 +169,18 @@ def predicted(
         frames = sorted(data.rng.choice(len(item.picture), min(CHOSEN, len(item.picture)), replace=False).tolist())
         noisy = schedule.mix(item.picture, item.noise, t[i])
         azimuth = item.azimuth.view(1, 1, 1, 1, 1)
-        samples.append(Sample(noisy, item.maps, t[i], tokens[i], pooled[i], look, azimuth, frames))
+        samples.append(Sample(noisy, item.maps, t[i], shown(model, item, tokens[i]), pooled[i], look, azimuth, frames))
     with machine.products(data.device.type, recipe.precision):
         outs = model(samples)
     parts = [clip_losses(item, sample, out) for item, sample, out in zip(pack, samples, outs, strict=True)]
     return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+
+
+def shown(model: Lite, item: Item, tokens: Tensor) -> Tensor:
+    """The tokens of the text (S, D), and behind them those of the reference where one is given."""
+    if model.reference is None or not item.has_reference:
+        return tokens
+    return torch.cat([tokens, model.reference(item.reference[None])[1][0]])
 
 
 def clip_losses(item: Item, sample: Sample, out: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -149,10 +149,13 @@ def grown(old: Tensor, new: Tensor) -> Tensor:
 
 
 def taken_up(model: nn.Module, folder: Path, family: str) -> nn.Module:
-    """The model with the weights that lie in the folder, where some do; grown where they have fewer channels."""
+    """The model with the weights that lie in the folder, where some do; grown where they have fewer channels, and with
+    fresh parts where they have none of a part's."""
     if store.shards(folder, family):
         kept, wanted = store.load(folder, family), model.state_dict()
-        store.fill(model, {**kept, **{k: grown(kept[k], v) for k, v in wanted.items() if k in kept}}, family)
+        parts = {key.split(".")[0] for key in kept}
+        fresh = {key: value for key, value in wanted.items() if key.split(".")[0] not in parts}
+        store.fill(model, {**fresh, **kept, **{k: grown(kept[k], v) for k, v in wanted.items() if k in kept}}, family)
     return model
 
 
