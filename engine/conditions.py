@@ -26,7 +26,7 @@ CHANNELS = {
     "emission": 3,  # log(1 + radiance)
     "sunlit": 1,  # 1 where the sun reaches, 0 in cast shadow
     "lamps": 3,  # log(1 + irradiance) of the scene's own lamps
-    # in VACE's words (Jiang et al. 2025): `cache` is inactive, it stays; `reactive` is made anew; 1 - has_cache is the mask
+    # VACE's (Jiang et al. 2025): `cache` is inactive and stays, `reactive` is made anew, 1 - has_cache is the mask
     "cache": 3,  # reprojected colour of a known frame, -1..1; 0 where unknown
     "has_cache": 1,
     "tone": 1,  # of the material that the prompt asks for, about -1..1; this and what follows: see geometry/patterns.py

@@ -17,12 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import conditions, enlarge, job, looks, smooth, take, windows
+from . import conditions, enlarge, job, looks, pictures, smooth, take, windows
 from .diffusion import sampler, schedule
 from .geometry import anchors, patterns, reproject
 from .geometry.noise import surface_noise
-from .models import shading, text
-from .models.lite import Known, Lite, Sample, config_of
+from .known import Carried
+from .models import finishes, shading, text
+from .models.lite import Known as Told
+from .models.lite import Lite, Sample, as_reference, config_of
+from .pictures import Known
 from .prompt import negation, things, words
 from .shot import (
     Shadows,
@@ -45,6 +48,7 @@ from .weights import machine, store
 
 LITE = "lite"  # the family whose weights are bundled; generate_wan.py tells the same story for the others
 GUIDANCE = 1.0  # of a job that does not say
+MOST_SHOWN = 3  # reference pictures that the transformer looks at
 CACHE_SOURCES = 3  # known frames that a window looks back on
 MOST_TOLD = 8  # words of a prompt that were not understood
 LOWEST_SUN = 0.06  # radians: below, shadows have no end
@@ -54,6 +58,7 @@ MIRRORS = 0.4  # mean gloss of a thing that is of metal or glass
 METHOD = "sketched, then drawn"  # work that was begun in another way is not gone on from
 DRAWN = 4  # one step in so many, the last ones, is taken at the picture's own size
 SKETCH_COST = 0.25  # of another step, beside one that is
+TAKES = ("known frames", "reference pictures")  # beside a prompt and its control's strength
 PLAIN = "a photo"  # what guidance pulls away from where there is no negative prompt
 
 Run = take.Run[Lite]
@@ -69,7 +74,8 @@ class Prompt:
     azimuth: Tensor
     toward: Tensor  # (3,) to the sun
     paint: patterns.Paint  # the material and the hand that it asks for
-    own: list[tuple[Tensor, patterns.Paint]]  # of things that it speaks of: indices of objects, their material
+    own: list[tuple[Tensor, patterns.Paint]]  # of things that have their own: indices of objects, their material
+    known: Known  # accepted frames, at the sampled size
 
 
 def generate(folder: Path, say: Say, stop: Stop, weights: Path = store.BUNDLED) -> dict[str, Any]:
@@ -100,10 +106,11 @@ def make(run: Run) -> None:
     prompt = timed(run, "text", read_prompt)
     shadow = timed(run, "conditions", cast_shadows, prompt)
     plan = windows.plan(run.shot.frames, list(run.shot.job.cuts), windows.length(*run.shot.size))
+    carried = timed(run, "sample", sample_known, prompt, shadow)
     timed(run, "sample", sample_keyframes, prompt, shadow, plan)
     for number in range(len(plan)):
         timed(run, "sample", sample_window, prompt, shadow, plan, number)
-        timed(run, "decode", write_frames, prompt, shadow, plan, number)
+        timed(run, "decode", write_frames, prompt, shadow, plan, number, carried)
     name_frames(run)
 
 
@@ -116,7 +123,7 @@ def load_model(weights: Path = store.BUNDLED) -> Lite:
 
 def settled(shot: Shot) -> Shot:
     """The shot, with what its job leaves open. Raises BadJob for what this model cannot be told."""
-    asked = job.asks(shot.job)
+    asked = [what for what in job.asks(shot.job) if what not in TAKES]
     if asked:
         raise job.BadJob(f"the lite model can't be told {asked[0]}: leave it out, or choose another model in the panel")
     return replace(shot, job=job.settled(shot.job, job.DEFAULT_STEPS, GUIDANCE))
@@ -128,6 +135,9 @@ def begin(shot: Shot, say: Say, stop: Stop, weights: Path) -> Run:
     began = time.monotonic()
     tick(stop)
     model = load_model(weights)
+    if shot.job.references and model.reference is None:
+        raise job.BadJob("these weights of lite were made before it could read reference pictures: leave them out, or "
+                         "adapt the look anew")  # fmt: skip
     tick(stop)
     state = State(shot.job, f"{METHOD} {(fingerprint := store.fingerprint(weights, LITE))}")
     at = machine.choose(state.facts.get("machine"))
@@ -152,7 +162,8 @@ def read_prompt(run: Run) -> Prompt:
     avoided = f"{avoided} {j.negative_prompt}".strip()
     said, prompt = things.things(asked, j.objects)
     own, prompt = run.model.own(prompt)
-    told = words.tells_light(prompt) or shading.tells_light(own)
+    shown, seen = references(run)
+    told = words.tells_light(prompt) or shading.tells_light(own) or shown is not None
     some = sorted({0, shot.frames // 2, shot.frames - 1})
     facts = maps(shot, some, None, None, torch.float32, run.tick)
     statistics = conditions.statistics(facts, None if told or sun is None else sun[1], bool(lamps(shot)))[None]
@@ -163,6 +174,9 @@ def read_prompt(run: Run) -> Prompt:
     if j.guidance != 1:
         raw = sampler.guide(raw, raw_un, j.guidance)
     raw = shading.only_named(raw + own, prompt, avoided)
+    if shown is not None:
+        raw = shading.by_reference(raw, shown, words.tells_light(prompt), bool(words.named(prompt, words.STYLES)))
+    tokens = torch.cat([tokens, seen], 1)
     look = shading.with_sky(shading.unpack(raw), torch.tensor([1.0 + j.seed % 97]))
     look = shading.in_place(look, facts[None])
     if not told:  # what the prompt leaves open the scene knows
@@ -170,10 +184,52 @@ def read_prompt(run: Run) -> Prompt:
     angle = torch.full((1, 1, 1, 1, 1), azimuth(shot))
     toward = shading.sun_direction(look["height"].clamp_min(LOWEST_SUN), angle).flatten()
     rows = [shading.of_its_own(t.material, t.dye, t.glows, mirrors(facts, shot, some, t)) for t in said]
+    worn = dress(run, pooled[0], statistics[0], shading.paint(look))
+    rows += [d.row for d in worn]
     look |= {f"own_{name}": torch.cat([row[name] for row in rows]) for name in rows[0]} if rows else {}
     paints = [shading.paint({**look, **{k: v[:, None, :, None, None] for k, v in row.items()}}) for row in rows]
-    laid = [(torch.tensor(sorted(t.objects)), replace(p, lines=False)) for t, p in zip(said, paints, strict=True)]
-    return Prompt((tokens, pooled), (tokens_un, pooled_un), look, angle, toward, shading.paint(look), laid)
+    wearing = [*(torch.tensor(sorted(t.objects)) for t in said), *(d.objects for d in worn)]
+    laid = [(objects, replace(p, lines=False)) for objects, p in zip(wearing, paints, strict=True)]
+    known = pictures.known(shot, run.full or shot)
+    return Prompt((tokens, pooled), (tokens_un, pooled_un), look, angle, toward, shading.paint(look), laid, known)
+
+
+def references(run: Run) -> tuple[Tensor | None, Tensor]:
+    """The raw look (1, LOOK_WIDTH) that the job's reference pictures have on average, None where there are none, and
+    the tokens (1, S, D) of what they show."""
+    folder, model = run.shot.job.folder, run.model
+    paths = [job.inside(folder, path) for path in run.shot.job.references]
+    if not paths or model.reference is None:
+        return None, torch.zeros(1, 0, model.config.width)
+    shown = torch.stack([as_reference(pictures.as_tensor(pictures.load_picture(path))) for path in paths])
+    raw, tokens = model.reference(shown)
+    return raw.mean(0, keepdim=True), tokens[:MOST_SHOWN].flatten(0, 1)[None]
+
+
+def dress(run: Run, pooled: Tensor, statistics: Tensor, paint: patterns.Paint) -> list[finishes.Dressed]:
+    """Finishes for objects whose colour nobody knows: all of them where the job has no base colours, those that the
+    scene calls bare, and each as far as the artist wants surfaces painted anew. What the prompt's own material lies
+    on needs none. pooled: the prompt's tokens (D,); the scene's statistics (STATISTICS,)."""
+    shot, model = run.shot, run.model
+    bare = {int(thing["index"]) for thing in shot.job.objects if thing.get("bare") and shot.job.dress}
+    anew = 1.0 if "base" not in shot.passes else 1 - shot.job.control_strength
+    if model.dresser is None or not (bare or anew > 0):
+        return []
+    frames = job.spread(shot.frames)
+    facts = maps(shot, frames, None, None, torch.float16, run.tick)
+    objects, told = finishes.facts(facts, shot.index(frames), shot.anchors(frames), torch.zeros(3), shot.scale)
+    names = {int(thing["index"]): str(thing["name"]) for thing in shot.job.objects}
+    called = [names.get(value, "") or str(value) for value in objects.tolist()]
+    rows = finishes.encode_names([names.get(value, "") for value in objects.tolist()])
+    worn = finishes.draw(model.dresser(told, rows, pooled, statistics), called, shot.job.seed)
+    out = []
+    for share, chosen in ((1.0, [int(o) in bare for o in objects]), (anew, [int(o) not in bare for o in objects])):
+        covered = finishes.covered(told, paint)
+        picked = torch.tensor([c and not hidden for c, hidden in zip(chosen, covered, strict=True)], dtype=torch.bool)
+        if share > 0 and picked.any():
+            out += finishes.dressed(objects[picked], [w for w, p in zip(worn, picked, strict=True) if p], share)
+    run.state.note(finishes={called[i]: worn[i] for i in range(len(worn)) if any(objects[i] in d.objects for d in out)})
+    return out
 
 
 def mirrors(facts: Tensor, shot: Shot, frames: list[int], thing: things.Thing) -> bool:
@@ -226,16 +282,24 @@ def window_noise(run: Run, frames: list[int]) -> Tensor:
     return torch.cat(out)
 
 
-def look_back(run: Run, into: Tensor, frames: list[int], known: list[tuple[int, np.ndarray]]) -> None:
-    """Writes what known frames show of each surface into the conditions, in place. The sky is no surface: it follows
-    from its direction alone, and where a known frame ended, or a house stood, would be drawn on it."""
+def look_back(
+    run: Run, prompt: Prompt, into: Tensor, frames: list[int], keyframes: list[tuple[int, np.ndarray]]
+) -> None:
+    """Writes what accepted frames, and else keyframes, show of each surface into the conditions, in place. The sky is
+    no surface: it follows from its direction alone, and where a frame ended, or a house stood, would be drawn on it."""
     sources = [
         (torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1, run.shot.view(f))
-        for f, picture in known
+        for f, picture in keyframes
     ]
     for i, f in enumerate(frames):
-        colour, valid = reproject.gather(sources, run.shot.view(f))
         solid = into[i, conditions.SLICE["sky"]][0] < 0.5
+        colour, valid = reproject.gather(sources, run.shot.view(f)) if sources else (torch.zeros(1), torch.zeros(1) > 0)
+        if prompt.known.pictures:
+            accepted, sure = prompt.known.seen(f)
+            colour, valid = torch.where(sure, accepted, colour), valid | sure
+        if f in prompt.known.pictures:
+            picture = prompt.known.pictures[f]
+            conditions.put_reactive(into[i : i + 1], picture.colour[None], picture.erased[None])
         conditions.put_cache(into[i : i + 1], colour[None], (valid & solid)[None])
         run.tick()
 
@@ -314,7 +378,7 @@ def grown(x0: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x0, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def know(run: Run, cond: Tensor, prompt: Prompt) -> Known:
+def know(run: Run, cond: Tensor, prompt: Prompt) -> Told:
     with products(run):
         return run.model.know(cond, prompt.look, run.tick)
 
@@ -328,6 +392,29 @@ def eta(spent: float, began: int, step: int, steps: int, done: int, total: int) 
     return spent / sum(work[began:step]) * left
 
 
+def sample_known(run: Run, prompt: Prompt, shadow: Shadows) -> Carried | None:
+    """What the model makes of accepted frames, as stills: the difference is carried into all others. None: there are
+    none."""
+    if not prompt.known.pictures:
+        return None
+    for frame in prompt.known.pictures:
+        name = f"known_{frame:06d}"
+        if run.state.find(name) is None:
+            cond = window_maps(run, prompt, shadow, [frame])
+            look_back(run, prompt, cond, [frame], [])
+            x0 = denoise(run, name, window_noise(run, [frame]), cond, prompt, 0, 0)
+            run.state.keep(name, to_bytes(x0), replaces=f"{name}_step_{run.shot.job.steps - 1}")
+
+    def made(frame: int) -> np.ndarray:
+        kept = run.state.find(f"known_{frame:06d}")
+        if kept is None:
+            raise job.BadJob(f"state/known_{frame:06d}.npy changed while the job ran; run the job again")
+        return unstaired(run, enlarged(run, prompt, shadow, np.array(kept[0]), frame), frame)
+
+    large = prompt.known if run.full is None else pictures.known(run.full, run.full)
+    return Carried(large, made)
+
+
 def sample_keyframes(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window]) -> None:
     """The middle of every window, as a still that looks back on the keyframes before it.
 
@@ -339,8 +426,8 @@ def sample_keyframes(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windo
         if run.state.find(name) is not None:
             continue
         cond = window_maps(run, prompt, shadow, [frame])
-        if number:
-            look_back(run, cond, [frame], known_frames(run, plan, frame, range(number)))
+        if number or prompt.known.pictures:
+            look_back(run, prompt, cond, [frame], known_frames(run, plan, frame, range(number)))
         x0 = denoise(run, name, window_noise(run, [frame]), cond, prompt, 0, 0)
         run.state.keep(name, to_bytes(x0), replaces=f"{name}_step_{run.shot.job.steps - 1}")
 
@@ -386,7 +473,7 @@ def sample_window(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.
     frames = window.frames()
     run.phase("conditions", number, len(plan))
     cond = window_maps(run, prompt, shadow, frames)
-    look_back(run, cond, frames, known_frames(run, plan, keyframe(plan, number), range(len(plan))))
+    look_back(run, prompt, cond, frames, known_frames(run, plan, keyframe(plan, number), range(len(plan))))
     x0 = denoise(run, name, window_noise(run, frames), cond, prompt, number * steps, len(plan) * steps)
     run.state.keep(name, to_bytes(x0[: window.count]), replaces=f"{name}_step_{steps - 1}")
 
@@ -440,18 +527,22 @@ def unstaired(run: Run, picture: np.ndarray, frame: int) -> np.ndarray:
     return (out * 255).round().clamp(0, 255).byte().numpy()
 
 
-def write_frames(run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window], number: int) -> None:
+def write_frames(
+    run: Run, prompt: Prompt, shadow: Shadows, plan: list[windows.Window], number: int, carried: Carried | None = None
+) -> None:
     """Frames that no later window changes."""
 
     def picture(frame: int) -> np.ndarray:
-        return unstaired(run, enlarged(run, prompt, shadow, final_frame(run, plan, number, frame), frame), frame)
+        made = unstaired(run, enlarged(run, prompt, shadow, final_frame(run, plan, number, frame), frame), frame)
+        return made if carried is None else carried.into(made, frame)
 
     take.write_frames(run, windows.owned(plan, number), picture, run.at.threads)
 
 
 def told(run: Run) -> dict[str, Any]:
     own = list(run.model.config.words)
-    return {"warnings": warnings(run)} | ({"own_words": own} if own else {})
+    worn = run.state.facts.get("finishes")
+    return {"warnings": warnings(run)} | ({"own_words": own} if own else {}) | ({"finishes": worn} if worn else {})
 
 
 def warnings(run: Run) -> list[str]:

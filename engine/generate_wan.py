@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from . import job, need, official, registry, take, windows
+from . import pictures as brought
 from . import wan_conditions as scene
 from . import wan_speed as speed
 from .diffusion import sampler, schedule, unipc
@@ -355,13 +356,13 @@ def shape_of(clip: Clip, channels: int, front: int = 0) -> tuple[int, int, int, 
 def make_vace(run: Run, clip: Clip, name: str) -> None:
     shot, full = run.shot, run.full or run.shot
     size = shot.size
-    references = [scene.reference(job.inside(full.job.folder, path), size) for path in full.job.references]
+    references = [brought.reference(job.inside(full.job.folder, path), size) for path in full.job.references]
     channels = run.model.transformer.vace_channels
     with (
         run.state.filled(name, shape_of(clip, channels, clip.front)) as out,
         run.state.scratch(f"{name}_mask", (len(clip.frames), size[1], size[0]), np.uint8) as mask,
     ):
-        seen = scene.known(shot, full)
+        seen = brought.known(shot, full)
         scene.vace(out, mask, clip, shot, seen, references, run.model.autoencoder(), run.tick)
 
 
@@ -395,7 +396,7 @@ def make_extra(run: Run, clip: Clip, name: str) -> None:
 
 def known_pictures(run: Run, clip: Clip) -> dict[int, Tensor]:
     """Known frames of a clip (3, H, W) by their place in it; padding repeats the last frame, and so shows it, too."""
-    seen = scene.known(run.shot, run.full or run.shot).pictures
+    seen = brought.known(run.shot, run.full or run.shot).pictures
     frames = clip.frames
     return {i: seen[frame][0] for i, frame in enumerate(frames) if frame in seen}
 
@@ -418,7 +419,7 @@ def make_reference(run: Run, clip: Clip, name: str) -> None:
     if not full.job.references:
         run.state.keep(name, np.zeros(shape_of(clip, clip.shape.channels)[:1] + shape_of(clip, 1)[2:], np.float32))
         return
-    picture = scene.reference(job.inside(full.job.folder, full.job.references[0]), run.shot.size)
+    picture = brought.reference(job.inside(full.job.folder, full.job.references[0]), run.shot.size)
     latent = run.model.autoencoder().encode(picture[None, :, None].to(run.model.device), run.tick)
     run.state.keep(name, latent[0, :, 0].cpu().numpy())
 
@@ -440,7 +441,7 @@ def looked_at(run: Run, clip: Clip) -> list[Tensor]:
     frames, the first before the last."""
     full = run.full or run.shot
     if full.job.references:
-        return [scene.as_tensor(scene.load_picture(job.inside(full.job.folder, full.job.references[0])))]
+        return [brought.as_tensor(brought.load_picture(job.inside(full.job.folder, full.job.references[0])))]
     pictures, last = known_pictures(run, clip), clip.stop - clip.start - 1
     return [pictures[i] for i in sorted({0, last}) if i in pictures]
 

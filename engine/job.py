@@ -113,6 +113,7 @@ class Job:
     control_start: float = 0.0                              # shares of the steps between which it is told
     control_end: float = 1.0
     denoise: float = 1.0                                    # below 1: from the base colours under so much noise
+    dress: bool = True                                      # lite lays materials on objects that the scene calls bare
     known: tuple[Mapping[str, Any], ...] = ()               # {"frame": index, "picture": path}: accepted frames
     references: tuple[str, ...] = ()                        # paths of pictures of subjects
     loras: tuple[Mapping[str, Any], ...] = ()               # {"name": of the registry, "strength": 1.0}
@@ -263,6 +264,10 @@ def _control_end(value: Any, job: dict) -> str | None:
     return None if good else "a number from control_start to 1"
 
 
+def _flag(value: Any, _: dict) -> str | None:
+    return None if isinstance(value, bool) else "true or false"
+
+
 def _known(value: Any, _: dict) -> str | None:
     good = isinstance(value, list | tuple) and len(value) <= MOST_PICTURES and all(map(_is_known, value))
     good = good and len({entry["frame"] for entry in value}) == len(value)
@@ -309,7 +314,7 @@ CHECKS: Mapping[str, Callable[[Any, dict], str | None]] = {
     "seed": _integer(0, MOST_SEED), "steps": _integer(1, MOST_STEPS), "guidance": _number(0, MOST_GUIDANCE),
     "shift": _number(LEAST_SHIFT, MOST_SHIFT), "control_strength": _number(0, MOST_CONTROL),
     "control_start": _number(0, 1), "control_end": _control_end, "denoise": _number(LEAST_NOISE, 1),
-    "known": _known, "references": _references, "loras": _loras, "speed": _speed, "fps": _fps,
+    "dress": _flag, "known": _known, "references": _references, "loras": _loras, "speed": _speed, "fps": _fps,
     "size": _size, "crop": _crop, "cuts": _cuts,
     "last_frame": _integer(-FARTHEST_FRAME, FARTHEST_FRAME),
     "passes": _passes, "objects": _objects, "scene": _table, "created": _table,

@@ -32,6 +32,7 @@ JOB_KEYS = (
     "control_start",
     "control_end",
     "denoise",
+    "dress",
     "known",
     "references",
     "loras",

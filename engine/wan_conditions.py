@@ -9,25 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
-import imageio.v3 as iio
 import numpy as np
 import torch
 from torch import Tensor
 
 from . import job
-from .geometry import reproject
 from .models.wan import controls
 from .models.wan.autoencoder import Autoencoder, chunks
 from .models.wan.shapes import LatentShape
+from .pictures import Known
 from .shot import Shot
 from .windows import STRIDE
 
-SOURCES = 4  # accepted frames that a frame looks at: the nearest cameras
-STRICT = reproject.Strictness(erode=2, grazing=0.3)  # a pixel that is taken over stays as it is: only sure ones are
-WHITE = 1.0  # around a reference picture of another shape
 SIDE = 0.45  # light of a surface that the camera sees edgewise, where base colours are lit by a lamp at the camera
 MIDDLE = 0.0  # grey: the sky of base colours, which has none
 
@@ -59,99 +53,7 @@ class Clip:
         return self.front + self.shape.frames
 
 
-# ---------------------------------------------------------------- pictures
-
-
-def load_picture(path: Path) -> np.ndarray:
-    """(h, w, 3) uint8. Raises BadJob."""
-    try:
-        found = np.asarray(iio.imread(path, index=0))
-    except Exception as error:  # decoders raise what they like
-        reason = str(error).split("\n")[0][:80]
-        raise job.BadJob(f"{path.name} is no picture that can be read ({reason}): expected a PNG or JPEG") from error
-    if found.dtype == np.uint16:
-        found = (found >> 8).astype(np.uint8)
-    if found.dtype != np.uint8 or found.ndim not in (2, 3):
-        raise job.BadJob(f"{path.name} is {found.dtype} {found.shape}: expected an 8-bit picture; export it as PNG")
-    found = np.repeat(found[..., None], 3, 2) if found.ndim == 2 else found
-    return np.ascontiguousarray(found[..., :3] if found.shape[2] >= 3 else np.repeat(found[..., :1], 3, 2))
-
-
-def as_tensor(picture: np.ndarray) -> Tensor:
-    """(h, w, 3) uint8 -> (3, h, w) in -1..1."""
-    return torch.from_numpy(picture).permute(2, 0, 1).float() / 127.5 - 1
-
-
-def resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(h, w, 3) of any size -> (height, width, 3)."""
-    shrinks = width * height < picture.shape[0] * picture.shape[1]
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4)
-
-
-def frame_picture(path: Path, shot: Shot, full: Shot) -> tuple[Tensor, Tensor]:
-    """A frame of this shot from a file, as a take's frames are: (3, H, W) in -1..1 at the sampled size, and which
-    pixels it shows (H, W) bool: what lies outside of the artist's frame it does not, and repeats its border there."""
-    x, y, w, h = full.job.crop
-    W, H = full.size
-    whole = cv2.copyMakeBorder(resized(load_picture(path), w, h), y, H - y - h, x, W - x - w, cv2.BORDER_REPLICATE)
-    inside = np.zeros((H, W), np.uint8)
-    inside[y : y + h, x : x + w] = 255
-    shown = cv2.resize(inside, shot.size, interpolation=cv2.INTER_AREA) == 255
-    return as_tensor(resized(whole, *shot.size)), torch.from_numpy(shown)
-
-
-def reference(path: Path, size: tuple[int, int]) -> Tensor:
-    """A picture of a subject (3, H, W), whole, in the middle of a white one of the sampled size."""
-    picture = load_picture(path)
-    factor = min(size[0] / picture.shape[1], size[1] / picture.shape[0])
-    w, h = (max(1, round(side * factor)) for side in (picture.shape[1], picture.shape[0]))
-    out = torch.full((3, size[1], size[0]), WHITE)
-    top, left = (size[1] - h) // 2, (size[0] - w) // 2
-    out[:, top : top + h, left : left + w] = as_tensor(resized(picture, w, h))
-    return out
-
-
-# ---------------------------------------------------------------- what is known of a frame
-
-
-@dataclass(frozen=True)
-class Known:
-    """Accepted frames, as sources of colours for all others: the surface cache."""
-
-    shot: Shot
-    pictures: dict[int, tuple[Tensor, Tensor]]  # by index in the shot: (3, H, W), (H, W)
-
-    def seen(self, frame: int) -> tuple[Tensor, Tensor]:
-        """What accepted frames show of a frame's surfaces: colours (3, H, W), where (H, W). An accepted frame shows
-        itself whole."""
-        if frame in self.pictures:
-            return self.pictures[frame]
-        sources = [self.source(other) for other in self.nearest(frame)]
-        colour, valid = reproject.gather(sources, self.shot.view(frame), STRICT)
-        return colour, valid
-
-    def source(self, frame: int) -> tuple[Tensor, reproject.View]:
-        """A pixel that a frame does not show is no number, and reaches no other frame."""
-        colour, inside = self.pictures[frame]
-        return colour.masked_fill(~inside, torch.nan), self.shot.view(frame)
-
-    def nearest(self, frame: int) -> list[int]:
-        """Accepted frames whose cameras stand and look most alike."""
-        here = self.shot.c2w[frame]
-
-        def apart(other: int) -> float:
-            there = self.shot.c2w[other]
-            moved = float((there[:3, 3] - here[:3, 3]).norm()) / self.shot.scale
-            return moved + 1 - float(there[:3, 2] @ here[:3, 2])
-
-        return sorted(self.pictures, key=apart)[:SOURCES]
-
-
-def known(shot: Shot, full: Shot) -> Known:
-    """The job's accepted frames. Raises BadJob."""
-    folder = full.job.folder
-    pictures = {int(e["frame"]): frame_picture(job.inside(folder, e["picture"]), shot, full) for e in full.job.known}
-    return Known(shot, pictures)
+# ---------------------------------------------------------------- what the scene shows
 
 
 def depth_limits(shot: Shot) -> tuple[float, float]:

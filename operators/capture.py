@@ -193,7 +193,7 @@ def described(plan: Plan, folder: Path, told: dict[str, Any]) -> job.Job:
     return job.Job(
         folder=folder, id=uuid.uuid4().hex, model=plan.model, prompt=plan.prompt, negative_prompt=plan.negative_prompt,
         seed=plan.seed, steps=plan.steps, guidance=plan.guidance, control_strength=plan.control_strength,
-        control_start=plan.control_start, control_end=plan.control_end, denoise=plan.denoise,
+        control_start=plan.control_start, control_end=plan.control_end, denoise=plan.denoise, dress=plan.dress,
         shift=plan.shift, speed=dict(plan.speed),
         known=tuple({"frame": frame, "picture": known_name(frame, path)} for frame, path in plan.known),
         references=tuple(reference_name(number, path) for number, path in enumerate(plan.references, 1)),

@@ -234,6 +234,32 @@ def _material(material: bpy.types.Material) -> dict[str, Any]:
             "rgb": _numbers(colour) if colour else None, "finish": finish, "image": image}
 
 
+UNTOUCHED = (0.8, 0.8, 0.8)  # the colour of a material that nobody changed
+PLAIN_INPUTS = {"Metallic": 0.0, "Alpha": 1.0, "Transmission Weight": 0.0}  # of its shader
+
+
+def is_bare(obj: bpy.types.Object) -> bool:
+    """Whether nobody said yet what an object is made of: it has no material, or none that was ever changed."""
+    return all(_is_untouched(material) for material in _object_materials(obj))
+
+
+def _is_untouched(material: bpy.types.Material) -> bool:
+    shader = nearest_shader(material)
+    if shader is None:
+        viewport: Any = material.diffuse_color
+        return compat.shader_tree(material) is None and _is_default(viewport)
+    if shader.type != "BSDF_PRINCIPLED" or any(socket.is_linked for socket in shader.inputs):
+        return False
+    own = {socket.name: socket.default_value for socket in shader.inputs if hasattr(socket, "default_value")}
+    glows = own["Emission Strength"] > 0 and any(own["Emission Color"][:3])
+    same = all(abs(own[name] - value) < 1e-6 for name, value in PLAIN_INPUTS.items())
+    return same and not glows and _is_default(own["Base Color"])
+
+
+def _is_default(colour: Any) -> bool:
+    return all(abs(float(own) - plain) < 1e-4 for own, plain in zip(colour[:3], UNTOUCHED, strict=True))
+
+
 SHADERS = {  # and which of their inputs is their colour
     "BSDF_PRINCIPLED": "Base Color", "BSDF_METALLIC": "Base Color", "BSDF_DIFFUSE": "Color", "BSDF_GLOSSY": "Color",
     "BSDF_ANISOTROPIC": "Color", "BSDF_GLASS": "Color", "BSDF_REFRACTION": "Color", "EMISSION": "Color",

@@ -189,14 +189,16 @@ def _render(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.ty
 
 
 def _told(number: int, thing: bpy.types.Object, prompts: dict[str, str]) -> dict[str, Any]:
-    """An object as job.json tells it: what it and what holds it are called, and its own prompt where it has one."""
+    """An object as job.json tells it: what it and what holds it are called, its own prompt where it has one, and
+    whether nobody said yet what it is made of."""
     parents: list[str] = []
     over = thing.parent
     while over is not None and len(parents) < MOST_GROUPS:
         parents.append(over.name)
         over = over.parent
     groups = [*parents, *(c.name for c in thing.users_collection if c.name in bpy.data.collections)][:MOST_GROUPS]
-    own = {"prompt": prompts[thing.name]} if thing.name in prompts else {}
+    own: dict[str, Any] = {"prompt": prompts[thing.name]} if thing.name in prompts else {}
+    own |= {"bare": True} if facts.is_bare(thing) else {}
     return {"index": number, "name": thing.name} | ({"groups": groups} if groups else {}) | own
 
 

@@ -66,6 +66,7 @@ class Plan:
     control_start: float = 0.0
     control_end: float = 1.0
     denoise: float = 1.0
+    dress: bool = True
     shift: float | None = None
     speed: tuple[tuple[str, Any], ...] = ()  # what may be given up for speed, as job.json says it
     known: tuple[tuple[int, str], ...] = ()  # index in the shot, the picture's path
@@ -151,6 +152,7 @@ def _told(settings: Any, frames: tuple[int, ...]) -> dict[str, Any]:
     told = {
         "control_start": start if offered(shelf.SPAN) else 0.0, "control_end": end if offered(shelf.SPAN) else 1.0,
         "denoise": float(getattr(settings, "denoise", 1.0)) if offered(shelf.START) else 1.0,
+        "dress": bool(getattr(settings, "dress", True)) or not offered(shelf.DRESS),
         "references": tuple(bpy.path.abspath(entry.picture) for entry in getattr(settings, "references", ())),
         "loras": lora_values(settings) if offered(shelf.LORAS) else (),
         "shift": _shift(settings) if offered(shelf.SHIFT) else None,
@@ -267,7 +269,7 @@ def _told_read(settings: Any) -> tuple:
 
 
 SETTINGS_READ = ("prompt", "negative_prompt", "seed", "steps", "guidance", "use_recipe", "control_strength",
-                 "control_start", "control_end", "denoise", "shift", "use_speed", *SPEED, "model", "camera",
+                 "control_start", "control_end", "denoise", "dress", "shift", "use_speed", *SPEED, "model", "camera",
                  "use_scene_range", "frame_start", "frame_end", "width")
 SCENE_READ = ("frame_start", "frame_end", "frame_step", "use_preview_range")
 RENDER_READ = ("resolution_x", "resolution_y", "resolution_percentage", "pixel_aspect_x", "pixel_aspect_y", "fps",

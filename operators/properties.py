@@ -26,7 +26,7 @@ SPEED: Mapping[str, tuple[str, Any]] = {  # setting → key of job.json's `speed
     "speed_cache": ("cache", None), "speed_products": ("products", "fp8"), "speed_decode": ("decode", "bf16"),
 }
 SETTINGS = ("model", "prompt", "negative_prompt", "seed", "steps", "guidance", "shift", "use_recipe",
-            "control_strength", "control_start", "control_end", "denoise", *SPEED, "use_speed")
+            "control_strength", "control_start", "control_end", "denoise", "dress", *SPEED, "use_speed")
 """What a take remembers and Redo gives back, by the same names on the scene and on the strip. In this order: who sets
 steps or guidance means them, so that what says whether they are meant comes after."""
 
@@ -134,6 +134,11 @@ def shared_settings(scene: bool = False) -> dict[str, Any]:
             description="How strictly the frames keep to what the scene tells the model: its colours, depth or camera. "
                         "0 lets the model go its own way",
             default=1.0, min=0.0, max=job.MOST_CONTROL, subtype="FACTOR", options=set(),
+        ),
+        "dress": BoolProperty(
+            name="Dress Bare Objects", default=True, options=set(),
+            description="Objects without a material of their own get one that suits their name, their shape and the "
+                        "prompt",
         ),
         "control_start": FloatProperty(
             name="Control Start", description="Share of the steps after which the model is told the scene",
@@ -341,6 +346,7 @@ class ShotlockScene(bpy.types.PropertyGroup):
     shift: float
     use_recipe: bool
     control_strength: float
+    dress: bool
     control_start: float
     control_end: float
     denoise: float
@@ -372,6 +378,7 @@ class ShotlockStrip(bpy.types.PropertyGroup):
     shift: float
     use_recipe: bool
     control_strength: float
+    dress: bool
     control_start: float
     control_end: float
     denoise: float

@@ -15,12 +15,12 @@ from bpy.app.translations import pgettext_rpt as rpt_
 from ..engine import job, looks, official, registry
 from . import memory
 
-CONTROL, KNOWN, FIRST, LAST, REFERENCES, START, LORAS, SPAN, SHIFT, SPEED = (
-    "control", "known", "first", "last", "references", "start", "loras", "span", "shift", "speed",
+CONTROL, KNOWN, FIRST, LAST, REFERENCES, START, LORAS, SPAN, SHIFT, SPEED, DRESS = (
+    "control", "known", "first", "last", "references", "start", "loras", "span", "shift", "speed", "dress",
 )  # fmt: skip
 """What a model may be told beside a prompt: the scene, known pixels of any frame, of the first and of the last one,
 pictures of subjects, base colours to begin with, LoRAs, between which steps it is told, how long it stays with much
-noise, and what may be given up for speed."""
+noise, what may be given up for speed, and whether bare objects are dressed."""
 
 OF_CONTROLS: Mapping[str, str] = {  # what `inspect` calls the inputs of a checkpoint
     "control video": CONTROL, "camera": CONTROL, "known pixels": KNOWN, "first frame": FIRST, "last frame": LAST,
@@ -28,7 +28,7 @@ OF_CONTROLS: Mapping[str, str] = {  # what `inspect` calls the inputs of a check
 }  # fmt: skip
 EVERY_WAN = frozenset({START, LORAS, SHIFT, SPEED})  # needs no input of its own
 ALL = frozenset({CONTROL, KNOWN, FIRST, LAST, REFERENCES, SPAN}) | EVERY_WAN
-LITE = frozenset({CONTROL})
+LITE = frozenset({CONTROL, KNOWN, FIRST, LAST, REFERENCES, DRESS})
 LITE_RECIPE = official.Recipe(job.DEFAULT_STEPS, 1.0, 1.0, fps=24)
 
 LISTED = (  # of official.MODELS, which the engine reads too

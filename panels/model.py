@@ -95,6 +95,8 @@ def draw_speed(layout: bpy.types.UILayout, settings: Any) -> None:
 def draw_controls(layout: bpy.types.UILayout, settings: Any) -> None:
     if shelf.able(settings.model, shelf.CONTROL):
         layout.prop(settings, "control_strength")
+    if shelf.able(settings.model, shelf.DRESS):
+        layout.prop(settings, "dress")
     if shelf.able(settings.model, shelf.SPAN):
         column = layout.column(align=True)
         column.prop(settings, "control_start", text="From")

@@ -13,7 +13,7 @@ import torch
 
 from engine import check, conditions, job, windows
 from engine import generate as generating
-from engine.generate import begin, generate, look_back
+from engine.generate import begin, generate, look_back, read_prompt
 from engine.models import lite
 from engine.shot import lamps, open_shot, sun_facts
 from engine.train import jobs
@@ -240,7 +240,8 @@ def test_the_sky_follows_from_its_direction_alone(tmp_path):
     maps = torch.zeros(1, conditions.TOTAL, 64, 96)
     sky = ~torch.isfinite(made.shot.depth([8])[0])
     maps[0, conditions.SLICE["sky"]] = sky.float()
-    look_back(made, maps, [8], [(0, np.full((64, 96, 3), 200, np.uint8))])
+    prompt = read_prompt(made)
+    look_back(made, prompt, maps, [8], [(0, np.full((64, 96, 3), 200, np.uint8))])
     known = maps[0, conditions.SLICE["has_cache"]][0] > 0
     assert sky.any() and known[~sky].float().mean() > 0.3
     assert not known[sky].any() and (maps[0, conditions.SLICE["cache"]][:, sky] == 0).all()

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from engine import generate_wan, job, need, official, registry, take, wan_conditions, wan_speed, windows
+from engine import pictures as brought
 from engine.diffusion import sampler, schedule, unipc
 from engine.generate import generate
 from engine.models.wan import controls, recipes
@@ -306,7 +307,7 @@ def with_known(scenes, job_maker, path, *frames, **fields):
 def test_an_accepted_frame_is_known_itself_and_wherever_its_surfaces_are_seen(scenes, job_maker, tmp_path):
     folder = with_known(scenes, job_maker, tmp_path / "job", 0, frames=6, width=96, height=64)
     shot, truth = open_shot(folder), job_maker.truth(folder)
-    seen = wan_conditions.known(shot, shot)
+    seen = brought.known(shot, shot)
     own, valid = seen.seen(0)
     assert valid.all() and np.array_equal(take.to_bytes(own[None])[0], truth[0])
     colour, valid = seen.seen(3)
@@ -330,11 +331,11 @@ def test_the_context_of_a_clip_is_that_of_the_whole_video(scenes, job_maker, tmp
         lambda r, c, *a: kept.update(vace=np.array(r.state.find("clip_000_vace"))) or sample(r, c, *a))
     run(folder)
     shot = open_shot(folder)
-    seen = wan_conditions.known(shot, shot)
+    seen = brought.known(shot, shot)
     video, free = wan_conditions.composite(
         shot, seen, wan_conditions.depth_limits(shot), [min(i, 2) for i in range(5)])
     vae = checkpoint.load(checkpoint.open_set(shelf.parent / "vae2.1.safetensors"))
-    subject = wan_conditions.reference(folder / "subject.png", (64, 48))
+    subject = brought.reference(folder / "subject.png", (64, 48))
     assert subject[:, :, 19].max() == 1 and abs(float(subject[0, 24, 32]) - (77 / 127.5 - 1)) < 1e-6
     with torch.no_grad():
         expected = controls.vace(video, free, vae.encode, [subject])[0].numpy()
@@ -391,7 +392,7 @@ def test_models_that_were_never_trained_without_a_first_frame(scenes, job_maker,
     assert mask[:, 0].tolist() == [1, 1, 1, 1] and mask[:, 1].tolist() == [0, *[int(2 in frames)] * 3]
     if model != "tiny-image":
         shot = open_shot(folder)
-        shown = torch.stack([wan_conditions.known(shot, shot).pictures[f][0] for f in frames])
+        shown = torch.stack([brought.known(shot, shot).pictures[f][0] for f in frames])
         encoder = checkpoint.load(checkpoint.open_set(registry.read().models[model].files["image"]))
         with torch.no_grad():
             expected = encoder(shown).flatten(0, 1).numpy()

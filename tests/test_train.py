@@ -18,6 +18,7 @@ from engine.geometry import cameras
 from engine.geometry.reproject import View, reproject
 from engine.models.lite import LiteConfig
 from engine.passes import GAMMA
+from engine.prompt.words import not_understood
 from engine.train import captions, clips, data, lite, loop, run_state, scenes, team
 from engine.train.data import Sizes, mirrored
 from engine.weights import store
@@ -280,3 +281,51 @@ def test_the_look_learns_words():
         optimiser.step()
         losses.append(loss.item())
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize("kind", captions.VEHICLES)
+def test_a_vehicle_drives_as_one_thing_on_its_wheels(kind):
+    brief = captions.Brief(place="street", time="night", vehicle=kind, vehicle_colour="red")
+    bare = scenes.build(dataclasses.replace(brief, vehicle=""), 5, np.random.default_rng(8))
+    scene = scenes.build(brief, 5, np.random.default_rng(8))
+    assert [s.name for s in bare.shapes] == [""] * len(bare.shapes)
+    parts = [s for s in scene.shapes if s.name]
+    assert len({s.velocity for s in parts}) == 1 and len({s.yaw for s in parts}) == 1
+    glass = [s for s in parts if s.name == "Windscreen"]
+    assert glass and all(s.gloss > 0.85 and max(s.colour) < 0.1 for s in glass)
+    assert sum(s.pattern == scenes.GLOWING for s in parts) == 4
+    assert all(abs(s.centre[2] - s.a[2]) < 1e-6 for s in parts if s.name == "Wheel")
+    eyes, where = scene.c2w[:, :3, 3], np.mean([s.centre for s in parts], 0)
+    assert np.linalg.norm(eyes - where, axis=1).min() > 3.5
+
+
+def test_a_figure_swings_its_legs_and_every_point_of_them_keeps_its_place_on_them():
+    scene = scenes.Scene()
+    scenes._add_figure(np.random.default_rng(2), scene, "red")
+    legs = [s for s in scene.shapes if s.name == "Leg"]
+    assert len(legs) == 2 and np.allclose(np.array(legs[0].swing), -np.array(legs[1].swing))
+    x, y, z = scene.shapes[0].centre
+    scene.c2w = np.tile([[1, 0, 0, x], [0, 0, 1, y - 3], [0, -1, 0, 0.5], [0, 0, 0, 1.0]], (9, 1, 1))
+    scene.focal = np.ones(9)
+    p = scenes.passes(scene, 64, 64)
+    index, matrix = scenes.motion(scene, 9)
+    rows = {int(value): row for row, value in enumerate(index)}
+    moved = 0
+    for f in (3, 8):
+        for value in np.unique(p.index[f])[1:]:
+            if int(value) not in rows:
+                continue
+            at = p.index[f] == value
+            back = torch.linalg.inv(matrix[rows[int(value)], f])
+            home = p.point[f][at].double() @ back[:3, :3].T + back[:3, 3]
+            assert (home - p.anchor[f][at]).abs().max() < 1e-4
+            moved += int((p.point[f][at] - p.anchor[f][at]).norm(dim=1).max() > 0.3)
+    assert moved
+
+
+def test_a_caption_names_its_vehicle_and_its_words_are_understood():
+    rng = np.random.default_rng(4)
+    brief = captions.Brief(vehicle="truck", vehicle_colour="blue")
+    said = [captions.caption(brief, rng) for _ in range(40)]
+    named = [text for text in said if any(word in text for word in captions.VEHICLES["truck"])]
+    assert 8 < len(named) < 36 and not not_understood("a blue lorry driving past a parked taxi")

@@ -24,10 +24,11 @@ from . import text
 from .materials import Colour, Material
 from .shading import THROUGH
 
-FACTS = 20  # numbers of `facts`
-LEAST = 12  # pixels that an object must show to be known
+FACTS, UP, SIDE = 20, 9, 10  # numbers of `facts`; which of them are the shares that face up and to the sides
+LEAST = 4  # pixels that an object must show to be known
 GROUPS = 4  # words of a name that are read
-SHARP = 0.7  # temperature of the draw: below 1, the likely finishes become likelier
+SHARP = 0.6  # temperature of the draw: below 1, the likely finishes become likelier
+APART = 0.2  # of all draws, those among which one scene's objects spread: what is alike mostly wears the same
 GREY = (0.5, 0.5, 0.5)
 
 
@@ -149,6 +150,11 @@ def kin(name: str) -> str:
     return re.sub(r"\.\d{3,}$", "", name)
 
 
+def chance(key: str) -> float:
+    """0..1, the same for the same."""
+    return zlib.crc32(key.encode()) / 2**32
+
+
 def draw(logits: Tensor, names: Sequence[str], seed: int) -> list[str]:
     """One finish for every object by its logits (N, K); copies of one object get the same one."""
     shares = (logits / SHARP).softmax(1)
@@ -156,7 +162,7 @@ def draw(logits: Tensor, names: Sequence[str], seed: int) -> list[str]:
     total = {key: sum(shares[i] for i, k in enumerate(own) if k == key) for key in dict.fromkeys(own)}
     chosen = {}
     for key, share in total.items():
-        at = zlib.crc32(f"{seed} {key}".encode()) / 2**32
+        at = (chance(str(seed)) + APART * chance(f"{seed} {key}")) % 1
         reached = torch.as_tensor(share).cumsum(0)
         chosen[key] = ROWS[int((reached < at * reached[-1]).sum().clamp_max(len(ROWS) - 1))]
     return [chosen[key] for key in own]
@@ -164,34 +170,32 @@ def draw(logits: Tensor, names: Sequence[str], seed: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Dressed:
-    """One finish as the shader and the patterns take it, and the objects (M,) that wear it."""
+    """One finish as a thing's values, and the objects (M,) that wear it."""
 
     objects: Tensor
-    row: Mapping[str, Tensor]  # name -> (1, size)
-    paint: Paint
+    row: Mapping[str, Tensor]  # name -> (1, size), as `shading.of_its_own` gives them for what a prompt says
 
 
-def dressed(objects: Tensor, finishes: Sequence[str], share: float = 1.0) -> list[Dressed]:
-    """Objects (N,) by finish; `share` of their colour is the finish's."""
-    out = []
-    for name in dict.fromkeys(finishes):
-        wear = torch.tensor([own == name for own in finishes])
-        out.append(Dressed(objects[wear], row(FINISHES[name], share), paint(FINISHES[name])))
-    return out
+def dressed(objects: Tensor, worn: Sequence[str], share: float = 1.0) -> list[Dressed]:
+    """Objects (N,) by what they wear; `share` of their colour is the finish's."""
+    chosen = {name: torch.tensor([own == name for own in worn]) for name in dict.fromkeys(worn)}
+    return [Dressed(objects[wear], row(FINISHES[name], share)) for name, wear in chosen.items()]
 
 
 def row(m: Material, share: float) -> dict[str, Tensor]:
-    """A thing's values (1, size), as `shading.of_its_own` gives them for what a prompt says."""
-    one = {"paint": m.cover * share, "paint_gloss": m.gloss, "through": THROUGH}
+    one = {"paint": m.cover * share, "paint_gloss": m.gloss, "through": THROUGH, "on_up": m.on_up, "on_side": m.on_side}
     one |= {"paint_glow": 0.0, "dye_share": 0.0, "shine": 0.0}
-    three = {"paint_colour": m.colour, "joint_colour": m.joint, "dye": (1.0, 1.0, 1.0)}
-    return {name: torch.tensor([[value]]) for name, value in one.items()} | {
-        name: torch.tensor([list(value)]) for name, value in three.items()
-    }
+    more = {"paint_colour": m.colour, "joint_colour": m.joint, "dye": (1.0, 1.0, 1.0)}
+    pattern = torch.tensor([[float(name == m.pattern) for name in PATTERNS]])
+    values = {name: torch.tensor([[value]]) for name, value in one.items()}
+    return values | {name: torch.tensor([list(value)]) for name, value in more.items()} | {"pattern": pattern}
 
 
-def paint(m: Material) -> Paint:
-    return Paint(tuple(float(name == m.pattern) for name in PATTERNS), m.on_up, m.on_side, m.cover, False)
+def covered(facts: Tensor, paint: Paint) -> list[bool]:
+    """Of objects by their facts (N, FACTS), which the prompt's own material lies on already, for the most part."""
+    up, side = facts[:, UP], facts[:, SIDE]
+    lies = (up * paint.on_up + side * paint.on_side) / (up + side).clamp_min(1e-3)
+    return [bool(share > 0.5 and paint.cover > 0) for share in lies]
 
 
 def nearest(pattern: Sequence[str], colour: Colour) -> int:

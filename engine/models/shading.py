@@ -103,6 +103,19 @@ def of_a_picture(raw: Tensor) -> Tensor:
     return torch.cat([part * float(name not in NOT_SEEN) for name, part in zip(LOOK, parts, strict=True)], 1)
 
 
+GRADE = ("contrast", "saturation", "tint", "hand")  # how a picture is finished, whatever light it shows
+
+
+def by_reference(raw: Tensor, seen: Tensor, tells_light: bool, tells_style: bool) -> Tensor:
+    """Raw numbers (1, LOOK_WIDTH) of a prompt with those of a reference: its light and weather where the prompt says
+    none, its finish where the prompt names no style. What a reference cannot tell stays the prompt's."""
+    sizes, out = [size for size, _ in LOOK.values()], []
+    for name, own, shown in zip(LOOK, raw.split(sizes, 1), seen.split(sizes, 1), strict=True):
+        said = tells_style if name in GRADE else tells_light
+        out.append(own if said or name in NOT_SEEN else shown)
+    return torch.cat(out, 1)
+
+
 LIGHT = ("sky_light", "ground_light", "sun", "zenith", "horizon")
 MOVED = 0.05  # of a raw number, from which on it says something
 

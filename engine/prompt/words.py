@@ -93,6 +93,11 @@ COLOUR_WORDS = {
 FILLERS = ["", "", "", "cinematic", "a photo of", "35mm film still of", "wide shot of", "beautiful", "highly detailed", "an establishing shot of", "realistic", "4k", "a film about", "aerial view of", "slow dolly through", "a scene with", "photorealistic", "masterpiece"]  # fmt: skip
 MADE_OF = ["{}", "{}", "made of {}", "{} walls", "{} buildings", "{} houses", "everything is {}", "{} everywhere", "all in {}", "built of {}", "{} surfaces", "with {}"]  # fmt: skip
 FIGURES = ["a person in a {} coat walking", "a figure in {}", "someone wearing a {} coat"]
+VEHICLES = {
+    "car": ["car", "taxi", "cab", "automobile", "hatchback", "saloon"], "van": ["van", "minibus", "delivery van", "ambulance"],
+    "bus": ["bus", "coach", "tram"], "truck": ["truck", "lorry", "fire engine", "pickup"],
+}  # fmt: skip
+DRIVING = ["a {}", "a {} driving past", "a parked {}", "a {} on the road", "a {} waiting"]
 STOP = frozenset("a an the of in on at with and to is are by for from into its it this that".split())
 
 OF_THE_SCENE = frozenset(  # what camera and geometry decide: nobody misses it where it changes nothing
@@ -129,9 +134,9 @@ def tells_light(prompt: str) -> bool:
 @lru_cache(1)
 def forms() -> frozenset[str]:
     """Every word that a training caption may hold, as it stands there."""
-    tables = (TIMES, WEATHERS, PLACES, LIGHTS, STYLES, MATERIALS, COLOUR_WORDS)
+    tables = (TIMES, WEATHERS, PLACES, LIGHTS, STYLES, MATERIALS, COLOUR_WORDS, VEHICLES)
     phrases = [phrase for table in tables for phrases in table.values() for phrase in phrases]
-    return frozenset(w for phrase in [*FILLERS, *MADE_OF, *FIGURES, *phrases] for w in words(phrase))
+    return frozenset(w for phrase in [*FILLERS, *MADE_OF, *FIGURES, *DRIVING, *phrases] for w in words(phrase))
 
 
 @lru_cache(1)

@@ -16,6 +16,7 @@ from ..models.shading import LOOK
 from ..prompt.words import (
     COLOUR_WORDS,
     COLOURS,
+    DRIVING,
     FIGURES,
     FILLERS,
     LIGHTS,
@@ -24,6 +25,7 @@ from ..prompt.words import (
     PLACES,
     STYLES,
     TIMES,
+    VEHICLES,
     WEATHERS,
 )  # fmt: skip
 
@@ -39,6 +41,8 @@ class Brief:
     lights: str = "none"
     style: str = "none"
     figure: str = ""  # colour of a walking figure's coat
+    vehicle: str = ""  # row of VEHICLES
+    vehicle_colour: str = ""
 
 
 def _pick(rng: np.random.Generator, options: list[str]) -> str:
@@ -61,6 +65,7 @@ STRANGE = (  # words that say nothing about light or material: the look has to s
     "tiny huge enormous little great long short wide narrow round square curved broken repaired abandoned occupied "
     "ball globe plant pot pillow shelf armchair hydrant signpost cart wagon lantern-bearer well harp drum flag banner".split()
 )
+DRIVEN = 0.25  # share of the briefs with a vehicle
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -89,6 +94,8 @@ def draw(rng: np.random.Generator, balanced: bool = False, **fixed: str) -> Brie
     )
     coloured = values["paint"] and rng.random() < (1.0 if values["paint"] == "paint" else 0.45)
     values["paint_colour"] = _pick(rng, list(COLOURS)) if coloured else ""
+    if rng.random() < DRIVEN:
+        values |= {"vehicle": _pick(rng, list(VEHICLES)), "vehicle_colour": _pick(rng, list(COLOURS))}
     return Brief(**{**values, **fixed})
 
 
@@ -103,6 +110,9 @@ def caption(brief: Brief, rng: np.random.Generator) -> str:
     said += [_pick(rng, WEATHERS[brief.weather]), _pick(rng, LIGHTS[brief.lights]), _pick(rng, STYLES[brief.style])]
     if brief.figure and rng.random() < (0.1 if terse else 0.4):
         said.append(_pick(rng, FIGURES).format(_pick(rng, COLOUR_WORDS[brief.figure])))
+    if brief.vehicle and rng.random() < (0.2 if terse else 0.5):
+        colour, kind = _pick(rng, COLOUR_WORDS[brief.vehicle_colour]), _pick(rng, VEHICLES[brief.vehicle])
+        said.append(_pick(rng, DRIVING).format(f"{colour} {kind}"))
     said = [s for s in said if s]
     for _ in range(int(rng.integers(1, 5)) if rng.random() < 0.5 else 0):
         said.insert(int(rng.integers(len(said) + 1)), _strange(rng))

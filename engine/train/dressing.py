@@ -52,7 +52,7 @@ def finish(shape: Shape) -> int:
 
 def name(shape: Shape, brief: Brief, rng: np.random.Generator) -> str:
     """What an artist may have called it; half are called after nothing."""
-    options = CALLED.get(shape.pattern) or _plain(shape)
+    options = [shape.name] if shape.name else CALLED.get(shape.pattern) or _plain(shape)
     if shape.kind == "ground":
         options = CALLED[scenes.COBBLES] if shape.pattern == scenes.COBBLES else GROUNDS[brief.place]
     elif shape.kind == "cone" and shape.pattern == scenes.STONE:
@@ -69,8 +69,6 @@ def name(shape: Shape, brief: Brief, rng: np.random.Generator) -> str:
 def _plain(shape: Shape) -> list[str]:
     if shape.inside:
         return ["Room", "Walls", "Interior"]
-    if any(shape.velocity):
-        return ["Figure", "Person", "Coat", "Body", "Walker"] if shape.kind == "cone" else ["Head", "Figure", "Body"]
     return {"cone": ["Lamppost", "Pole", "Pillar"], "ellipsoid": ["Ball", "Boat", "Vase", "Hull"]}.get(
         shape.kind, ["Box", "Block", "Wall", "Body"]
     )

@@ -41,9 +41,8 @@ def motion(p: scenes.Passes, index: Tensor, matrix: Tensor) -> Tensor:
     out = torch.zeros(frames, height, width, 2)
     v, u = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     velocity = torch.zeros(int(p.index.max()) + 1, 3, dtype=torch.float64)
-    if frames > 1:
-        velocity[index[index < len(velocity)]] = (matrix[:, 1] - matrix[:, 0])[index < len(velocity), :3, 3]
     for f in range(frames - 1):
+        velocity[index[index < len(velocity)]] = (matrix[:, f + 1] - matrix[:, f])[index < len(velocity), :3, 3]
         sky = ~torch.isfinite(p.depth[f])
         far = p.c2w[f, :3, 3] + cameras.rays(p.K[[f]], p.c2w[[f]], height, width)[1][0].double() * 1e6
         point = torch.where(sky[..., None], far, p.point[f].double() + velocity[p.index[f]])
@@ -109,7 +108,7 @@ def sun_maps(scene: scenes.Scene, p: scenes.Passes, own: np.ndarray) -> dict[str
     """What suns see of the scene, as a capture has Blender film it: `suns.npz`, the scene's own sun `own` (3,) first."""
     frames, height, width = p.depth.shape
     poses, points = p.c2w.numpy(), suns.seen(p.depth.numpy(), p.c2w.numpy(), p.K.numpy())
-    away = [i for i, shape in enumerate(scene.shapes) if any(shape.velocity) or shape.inside or shape.pattern == scenes.GLOWING]
+    away = [i for i, shape in enumerate(scene.shapes) if shape.moves or shape.inside or shape.pattern == scenes.GLOWING]
     still = replace(scene, shapes=[shape for i, shape in enumerate(scene.shapes) if i not in away])
     side, rows = suns.side((width, height)), []
     across = (torch.arange(side) + 0.5) / side * 2 - 1

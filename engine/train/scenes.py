@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ WALL = {  # material -> linear colours, pattern
 }
 HAS_WINDOWS = frozenset((PLAIN, BRICK, STONE, WOOD, GLASS))
 FIRST_INDEX = 2  # of the shapes in the index pass; 1 is the ground, 0 the sky
+STRIDE = 24.0  # frames of a swing to and fro
 PANE = 3.0  # windows are this many metres apart
 
 
@@ -50,6 +51,18 @@ class Shape:
     inside: bool = False  # a room: seen from within
     windows: bool = False
     gloss: float = 0.0
+    swing: tuple[float, float, float] = (0.0, 0.0, 0.0)  # metres to either side of where the velocity brings it
+    phase: float = 0.0  # radians of the swing at frame 0
+    name: str = ""  # what an artist would call it, where its pattern does not tell
+
+    @property
+    def moves(self) -> bool:
+        return any(self.velocity) or any(self.swing)
+
+    def moved(self, frame: Tensor) -> list[Tensor | float]:
+        """How far from its first place it is along x, y and z at some frames (any shape); 0.0 along what it keeps."""
+        turned = torch.sin(frame * (2 * math.pi / STRIDE) + self.phase) - math.sin(self.phase)
+        return [frame * v + turned * s if v or s else 0.0 for v, s in zip(self.velocity, self.swing, strict=True)]
 
 
 @dataclass
@@ -297,11 +310,85 @@ def _blocks(rng: Rng, brief: Brief) -> Scene:
 PLACE_MAKERS = {"street": _street, "village": _village, "desert": _desert, "forest": _forest, "mountains": _mountains, "harbour": _harbour, "room": _room, "blocks": _blocks}  # fmt: skip
 
 
-def _add_figure(rng: Rng, scene: Scene, colour: str) -> None:
+SKIN, TROUSERS = (0.62, 0.42, 0.30), (0.06, 0.06, 0.09)
+
+
+QUAY = (-4.4, 0.6)  # of a harbour: x along its edge, and how high it lies
+
+
+def _on_ground(scene: Scene, x: float, y: float) -> float:
+    return float(_height(torch.tensor([x, y]), scene)) if scene.hills else 0.0
+
+
+def _add_figure(rng: Rng, scene: Scene, colour: str, on_quay: bool = False) -> None:
+    """Someone who walks: a coat, a head, legs and arms that swing against each other."""
     x, y, angle = rng.uniform(-2, 2), rng.uniform(4, 9), rng.uniform(0, 2 * math.pi)
+    x, angle = (QUAY[0], math.copysign(math.pi / 2, x)) if on_quay else (x, angle)
     velocity = (math.cos(angle) * 0.06, math.sin(angle) * 0.06, 0.0)
-    scene.shapes.append(Shape("cone", (x, y, 0), (0.42, 0.22, 1.35), COLOURS[colour], velocity=velocity))
-    scene.shapes.append(Shape("ellipsoid", (x, y, 1.55), (0.2, 0.2, 0.24), (0.62, 0.42, 0.30), velocity=velocity))
+    forward, beside = np.array([math.cos(angle), math.sin(angle), 0]), np.array([-math.sin(angle), math.cos(angle), 0])
+    phase, at = float(rng.uniform(0, 2 * math.pi)), np.array([x, y, QUAY[1] if on_quay else _on_ground(scene, x, y)])
+
+    def part(kind: str, place: np.ndarray, a: tuple, paint: tuple, swing: float = 0.0, name: str = "Figure") -> None:
+        scene.shapes.append(Shape(kind, _triple(at + place), a, paint, velocity=velocity, swing=_triple(forward * swing),
+                                  phase=phase, name=name))  # fmt: skip
+
+    up = np.array([0, 0, 1.0])
+    part("cone", 0.62 * up, (0.34, 0.2, 0.78), COLOURS[colour], name="Coat")
+    part("ellipsoid", 1.6 * up, (0.16, 0.16, 0.2), SKIN, name="Head")
+    for side in (-1, 1):
+        part("cone", side * 0.13 * beside, (0.09, 0.12, 0.75), TROUSERS, side * 0.24, "Leg")
+        part("cone", side * 0.3 * beside + 0.75 * up, (0.06, 0.08, 0.6), COLOURS[colour], -side * 0.16, "Arm")
+
+
+GLASS_COLOUR, TYRE = (0.05, 0.07, 0.09), (0.02, 0.02, 0.02)
+Part = tuple[str, tuple[float, float, float], tuple[float, float, float], str]  # kind, place, half sizes, what it is
+BODIES: dict[str, list[Part]] = {  # y ahead, z over the road, metres
+    "car": [("box", (0, 0, 0.62), (0.88, 2.1, 0.3), "body"), ("box", (0, -0.2, 1.14), (0.76, 1.15, 0.24), "glass"),
+            ("box", (0, -0.2, 1.4), (0.72, 1.0, 0.04), "body")],
+    "van": [("box", (0, -0.3, 1.3), (0.98, 2.2, 0.92), "body"), ("box", (0, 2.0, 0.9), (0.94, 0.5, 0.5), "body"),
+            ("box", (0, 1.7, 1.6), (0.9, 0.4, 0.35), "glass")],
+    "bus": [("box", (0, 0, 1.65), (1.22, 5.0, 1.25), "body"), ("box", (0, 0, 2.0), (1.24, 4.8, 0.42), "glass"),
+            ("box", (0, 4.9, 1.9), (1.1, 0.13, 0.7), "glass")],
+    "truck": [("box", (0, -1.0, 1.95), (1.2, 2.9, 1.2), "load"), ("box", (0, 2.7, 1.45), (1.12, 0.75, 0.95), "body"),
+              ("box", (0, 3.42, 1.85), (1.0, 0.06, 0.4), "glass"), ("box", (0, -0.2, 0.6), (0.9, 3.4, 0.14), "tyre")],
+}  # fmt: skip
+WHEELS = {"car": (0.84, 1.3, 0.34), "van": (0.92, 1.6, 0.38), "bus": (1.16, 3.2, 0.48), "truck": (1.1, 2.4, 0.5)}
+LAMPS = {"car": (0.62, 2.1, 0.66), "van": (0.7, 2.5, 0.8), "bus": (0.9, 5.02, 0.8), "truck": (0.85, 3.46, 0.9)}
+
+
+def _vehicle(rng: Rng, kind: str, colour: tuple[float, float, float], dark: bool) -> list[Shape]:
+    """One that stands in the origin and looks along y."""
+    paint = {"body": _shade(rng, colour, 0.1), "glass": GLASS_COLOUR, "tyre": TYRE, "load": _shade(rng, (0.7, 0.7, 0.7), 0.3)}
+    gloss = {"body": 0.25 if rng.random() < 0.6 else 0.0, "glass": 0.9}
+    name = {"body": kind.capitalize(), "load": "Trailer", "glass": "Windscreen", "tyre": "Chassis"}
+    out = [Shape(form, at, a, paint[what], gloss=gloss.get(what, 0.0), name=name[what]) for form, at, a, what in BODIES[kind]]
+    x, y, r = WHEELS[kind]
+    out += [Shape("ellipsoid", (side * x, end * y, r), (0.13, r, r), TYRE, name="Wheel") for side in (-1, 1) for end in (-1, 1)]
+    if dark:
+        x, y, z = LAMPS[kind]
+        for side in (-1, 1):
+            out.append(Shape("ellipsoid", (side * x, y, z), (0.12, 0.06, 0.1), (1.0, 0.93, 0.75), GLOWING, name="Headlight"))
+            out.append(Shape("ellipsoid", (side * x, -y, z), (0.12, 0.06, 0.07), (1.0, 0.06, 0.03), GLOWING, name="Taillight"))
+    return out
+
+
+def _add_vehicle(rng: Rng, scene: Scene, brief: Brief) -> None:
+    """Parked or driving, out of the camera's way: in its lane of a street, on a quay, on the ground elsewhere."""
+    side = 1 if rng.random() < 0.5 else -1
+    x, y, yaw = side * rng.uniform(2.4, 2.9), rng.uniform(7, 18), 0.0 if side > 0 else math.pi
+    if brief.place == "harbour":
+        x, yaw = QUAY[0], 0.0
+    elif brief.place != "street":
+        x, yaw = side * rng.uniform(3, 7), float(rng.uniform(0, 2 * math.pi))
+    ground = QUAY[1] if brief.place == "harbour" else _on_ground(scene, x, y)
+    drives = not scene.hills and rng.random() < 0.5
+    speed = float(rng.uniform(0.05, 0.25)) if drives else 0.0
+    velocity = (-math.sin(yaw) * speed, math.cos(yaw) * speed, 0.0)
+    c, s = math.cos(yaw), math.sin(yaw)
+    for part in _vehicle(rng, brief.vehicle, COLOURS[brief.vehicle_colour], brief.time in ("night", "dusk", "dawn")):
+        px, py, pz = part.centre
+        place = (x + c * px - s * py, y + s * px + c * py, ground + pz)
+        scene.shapes.append(replace(part, centre=place, yaw=yaw, velocity=velocity))
 
 
 LANTERNS = (
@@ -372,13 +459,18 @@ def _camera(rng: Rng, scene: Scene, frames: int, room: bool) -> None:
     scene.c2w[:, :3, 3] = path
 
 
+INDOORS = ("room", "blocks")  # where nothing drives
+
+
 def build(brief: Brief, frames: int, rng: Rng, make: Callable[[Rng, Brief], Scene] | None = None) -> Scene:
     """A scene for a brief, with its camera; `make` builds another kind than the brief's place."""
     scene = (make or PLACE_MAKERS[brief.place])(rng, brief)
     room = brief.place == "room"
     scene.seed = float(rng.uniform(0, 100))
     if brief.figure:
-        _add_figure(rng, scene, brief.figure)
+        _add_figure(rng, scene, brief.figure, on_quay=brief.place == "harbour" and make is None)
+    if brief.vehicle and brief.place not in INDOORS:
+        _add_vehicle(rng, scene, brief)
     if brief.lights == "lanterns" or (room and rng.random() < 0.6):
         _add_lamps(rng, scene, room)
     _camera(rng, scene, frames, room)
@@ -499,7 +591,7 @@ def trace(scene: Scene, o: Tensor, d: Tensor, shadow: bool = False) -> tuple[Ten
     frame = torch.arange(d.shape[0]).view(-1, 1)
 
     def centre(shape: Shape) -> list[Tensor | float]:
-        return [c + frame * v if v else c for c, v in zip(shape.centre, shape.velocity, strict=True)]
+        return [c + m for c, m in zip(shape.centre, shape.moved(frame), strict=True)]
 
     for number, shape in enumerate(scene.shapes):
         if shadow and (shape.pattern == GLOWING or shape.inside):
@@ -656,8 +748,9 @@ class _Part:
     def points(self, world: Tensor) -> "_Points":
         """Of points (F, R, 3), those on this shape."""
         p = world.view(-1, 3)[self.at]
-        if any(self.shape.velocity):
-            p = p - self.frame * torch.tensor(self.shape.velocity)
+        if self.shape.moves:
+            away = self.shape.moved(self.frame[:, 0].float())
+            p = p - torch.stack([torch.as_tensor(m).expand(len(p)) for m in away], 1)
         n, centre = _turn(self.normal, self.shape.yaw), torch.tensor(self.shape.centre)
         local = _turn(p - centre, self.shape.yaw) + centre if self.shape.yaw else p
         across = torch.where(n[:, 0].abs() > n[:, 1].abs(), local[:, 1], local[:, 0])
@@ -727,8 +820,10 @@ def motion(scene: Scene, frames: int) -> tuple[Tensor, Tensor]:
     """Index of every shape (N,) and its object -> world matrix, as far as it moves, (N, F, 4, 4) float64."""
     index = torch.arange(len(scene.shapes)) + FIRST_INDEX
     matrix = torch.eye(4, dtype=torch.float64).repeat(len(scene.shapes), frames, 1, 1)
-    velocity = torch.tensor([shape.velocity for shape in scene.shapes], dtype=torch.float64).view(-1, 1, 3)
-    matrix[:, :, :3, 3] = velocity * torch.arange(frames, dtype=torch.float64)[:, None]
+    frame = torch.arange(frames, dtype=torch.float64)
+    for number, shape in enumerate(scene.shapes):
+        for axis, away in enumerate(shape.moved(frame)):
+            matrix[number, :, axis, 3] = torch.as_tensor(away)
     return index, matrix
 
 

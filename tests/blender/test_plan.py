@@ -384,6 +384,7 @@ CHANGES = {
     "seed": lambda shot: setattr(shot.shotlock, "seed", 5),
     "steps": lambda shot: setattr(shot.shotlock, "steps", 9),
     "guidance": lambda shot: setattr(shot.shotlock, "guidance", 3),
+    "dress": lambda shot: setattr(shot.shotlock, "dress", False),
     "control": lambda shot: setattr(shot.shotlock, "control_strength", 0.5),
     "own camera": lambda shot: setattr(shot.shotlock, "camera", add_camera(shot, "Cam C")),
     "own range": lambda shot: setattr(shot.shotlock, "frame_start", 5),
