@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +257,8 @@ def cast_shadows(run: Run, prompt: Prompt) -> Shadows:
 
 def window_maps(run: Run, prompt: Prompt, shadow: Shadows, frames: list[int]) -> Tensor:
     """Conditions (f, C, H, W) of the sampled frames, weakened as the artist asked."""
-    return weakened(run, maps(run.shot, frames, shadow, prompt.paint, torch.float16, run.tick, prompt.own))
+    each = partial(take.spread, run)
+    return weakened(run, maps(run.shot, frames, shadow, prompt.paint, torch.float16, run.tick, prompt.own, each=each))
 
 
 def weakened(run: Run, out: Tensor) -> Tensor:
@@ -269,17 +271,14 @@ def weakened(run: Run, out: Tensor) -> Tensor:
 def window_noise(run: Run, frames: list[int]) -> Tensor:
     """Noise (f, 3, H, W) that sticks to surfaces; a frame has the same noise in every window that holds it."""
     shot = run.shot
-    out = []
-    for f in frames:
-        depth = shot.depth([f])
-        footprint = anchors.footprint(depth, shot.K[[f]])
-        out.append(
-            surface_noise(
-                shot.anchors([f]), footprint, ~torch.isfinite(depth), rays(shot, [f]), shot.job.seed, torch.tensor([f])
-            )
-        )
+
+    def noise(f: int) -> Tensor:
         run.tick()
-    return torch.cat(out)
+        depth = shot.depth([f])
+        footprint, sky = anchors.footprint(depth, shot.K[[f]]), ~torch.isfinite(depth)
+        return surface_noise(shot.anchors([f]), footprint, sky, rays(shot, [f]), shot.job.seed, torch.tensor([f]))
+
+    return torch.cat(take.spread(run, noise, frames))
 
 
 def look_back(
@@ -291,7 +290,10 @@ def look_back(
         (torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1, run.shot.view(f))
         for f, picture in keyframes
     ]
-    for i, f in enumerate(frames):
+
+    def seen(i: int) -> None:
+        run.tick()
+        f = frames[i]
         solid = into[i, conditions.SLICE["sky"]][0] < 0.5
         colour, valid = reproject.gather(sources, run.shot.view(f)) if sources else (torch.zeros(1), torch.zeros(1) > 0)
         if prompt.known.pictures:
@@ -301,7 +303,8 @@ def look_back(
             picture = prompt.known.pictures[f]
             conditions.put_reactive(into[i : i + 1], picture.colour[None], picture.erased[None])
         conditions.put_cache(into[i : i + 1], colour[None], (valid & solid)[None])
-        run.tick()
+
+    take.spread(run, seen, range(len(frames)))
 
 
 # ---------------------------------------------------------------- sample

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -373,12 +373,15 @@ def shadows(shot: Shot, toward: Tensor, tick: Callable[[], None]) -> Shadows:
 def maps(
     shot: Shot, frames: list[int], shadow: Shadows | None, paint: Paint | None, dtype: torch.dtype,
     tick: Callable[[], None], things: Sequence[tuple[Tensor, Paint]] = (), shaded_only: bool = False,
+    each: Callable[[Callable[[int], None], Sequence[int]], Iterable[None]] = map,
 ) -> Tensor:  # fmt: skip
     """Conditions of some frames, (f, C, H, W), a few at a time so that only the result is large. `things`: objects with
-    a material of their own; `shaded_only`: what the head reads, no more."""
+    a material of their own; `shaded_only`: what the head reads, no more; `each` has a few frames made after others, or
+    beside them."""
     out = torch.empty(len(frames), conditions.TOTAL, shot.size[1], shot.size[0], dtype=dtype)
     own = lamps(shot)
-    for i in range(0, len(frames), CHUNK):
+
+    def some(i: int) -> None:
         tick()
         part = frames[i : i + CHUNK]
         depth, normal, anchor = shot.depth(part), shot.normal(part), shot.anchors(part)
@@ -399,6 +402,9 @@ def maps(
                 index=index, footprint=anchors.footprint(depth, shot.K[part]), scale=shot.scale,
                 own=things,
             )  # fmt: skip
+
+    for _ in each(some, range(0, len(frames), CHUNK)):
+        pass
     return out
 
 

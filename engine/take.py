@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,8 @@ from .weights import machine
 Say = Callable[[dict[str, Any]], None]
 Stop = Callable[[], bool]
 Model = TypeVar("Model")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 PREVIEW = 256  # pixels wide
 
@@ -106,6 +108,24 @@ def write_frames(run: Run, frames: Iterable[int], picture: Callable[[int], np.nd
     finally:  # what was written before a stop counts
         with contextlib.suppress(job.DiskFull):
             run.state.note(frames=hashes)
+
+
+def spread(run: Run, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """What is made of each item, in their order, by as many threads as the machine has, each on one core: frames know
+    nothing of each other, and layers of one frame are too small to be shared out."""
+    if run.at.threads == 1 or len(items) < 2:
+        return [work(item) for item in items]
+
+    def alone(item: Item) -> Result:
+        with torch.inference_mode():  # a thread's own affair
+            return work(item)
+
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(run.at.threads) as pool:
+            return list(pool.map(alone, items))
+    finally:
+        torch.set_num_threads(run.at.threads)
 
 
 def _is_written(path: Path, hashes: Mapping[str, str]) -> bool:

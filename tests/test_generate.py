@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -13,7 +14,7 @@ import torch
 
 from engine import check, conditions, job, windows
 from engine import generate as generating
-from engine.generate import begin, generate, look_back, read_prompt
+from engine.generate import begin, cast_shadows, generate, look_back, read_prompt, window_maps, window_noise
 from engine.models import lite
 from engine.shot import lamps, open_shot, sun_facts
 from engine.train import jobs
@@ -354,3 +355,29 @@ def test_a_large_job_is_sampled_small_and_ends_at_its_own_size(tmp_path):
         run(tmp_path / "cut", stop)
     run(tmp_path / "cut")
     assert hashes(tmp_path / "cut") == hashes(tmp_path / "whole")
+
+
+def test_frames_that_are_made_beside_each_other_are_the_same_to_the_bit(tmp_path):
+    case = jobs.Case("beside", Brief(time="noon", place="street"), (9, 64, 96), 20_000_001, "market")
+    made = begin(open_shot(jobs.write(tmp_path, case, steps=1)), lambda _: None, lambda: False, store.BUNDLED)
+    found = []
+    for threads in (1, 3):
+        made.at = replace(made.at, threads=threads)
+        with torch.inference_mode():
+            prompt = read_prompt(made)
+            maps = window_maps(made, prompt, cast_shadows(made, prompt), list(range(9)))
+            look_back(made, prompt, maps, list(range(9)), [(0, np.full((64, 96, 3), 200, np.uint8))])
+            found.append((maps, window_noise(made, list(range(9)))))
+    assert all(torch.equal(one, three) for one, three in zip(*found, strict=True))
+
+
+def test_a_cancel_comes_out_of_frames_that_are_made_beside_each_other(tmp_path):
+    case = jobs.Case("beside", Brief(time="noon", place="street"), (5, 32, 48), 20_000_001, "market")
+    made = begin(open_shot(jobs.write(tmp_path, case, steps=1)), lambda _: None, lambda: False, store.BUNDLED)
+    made.at, before = replace(made.at, threads=2), torch.get_num_threads()
+    torch.set_num_threads(2)
+    made.stop = lambda: True
+    with pytest.raises(job.Cancelled):
+        window_noise(made, [0, 1, 2, 3])
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)

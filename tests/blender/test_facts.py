@@ -459,3 +459,30 @@ def test_only_what_the_path_sees_is_kept(told, rooms):
     facts = rooms.seen(told(), path, k(), (448, 252))
     assert [t["name"] for t in facts["objects"]] == ["Floor", "Box", "Rover"]
     assert [m["name"] for m in facts["materials"]] == ["Red paint"]
+
+
+# --- bare objects -------------------------------------------------------------------------------------------------
+
+
+def test_an_object_is_bare_until_somebody_says_what_it_is_made_of(tiny, rooms):
+    box = add_box("Block")
+    assert rooms.is_bare(box)                                    # no slot
+    box.data.materials.append(None)
+    assert rooms.is_bare(box)                                    # an empty one
+    box.data.materials.clear()
+    paint(box, "Material", (0.8, 0.8, 0.8))
+    assert rooms.is_bare(box)                                    # one that nobody changed
+    for name, colour, inputs in (("Red", (0.8, 0.1, 0.1), {}), ("Steel", (0.8, 0.8, 0.8), {"Metallic": 1.0}),
+                                 ("Glass", (0.8, 0.8, 0.8), {"Transmission_Weight": 1.0}),
+                                 ("Lamp", (0.8, 0.8, 0.8), {"Emission_Strength": 2.0})):
+        other = add_box(name)
+        paint(other, name, colour, **inputs)
+        if name == "Lamp":
+            shader = other.active_material.node_tree.nodes["Principled BSDF"]
+            shader.inputs["Emission Color"].default_value = (1, 1, 1, 1)
+        assert not rooms.is_bare(other), name
+    textured = add_box("Textured")
+    tree = paint(textured, "Textured", (0.8, 0.8, 0.8)).node_tree
+    checker = tree.nodes.new("ShaderNodeTexChecker")
+    tree.links.new(checker.outputs["Color"], tree.nodes["Principled BSDF"].inputs["Base Color"])
+    assert not rooms.is_bare(textured)

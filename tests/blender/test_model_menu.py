@@ -220,10 +220,11 @@ def test_what_was_left_over_from_another_model_is_not_asked_of_lite(models, film
     shot = film.shotlock
     shot.denoise, shot.control_start, shot.shift, shot.use_speed = 0.5, 0.25, 7.0, True
     shot.known.add().picture = "/nowhere.png"
-    shot.references.add().picture = "/nowhere.png"
+    shot.references.add().picture = "/picture.png"
     shot.loras.add().name = "a-look"
     made = plan(film)
-    assert (made.denoise, made.control_start, made.known, made.references, made.loras) == (1.0, 0.0, (), (), ())
+    assert (made.denoise, made.control_start, made.loras) == (1.0, 0.0, ())
+    assert (made.known, made.references) == (((0, "/nowhere.png"),), ("/picture.png",))     # lite takes these, too
     assert (made.shift, made.speed) == (None, ())
     shot.model = "tiny-vace"
     made = plan(film)

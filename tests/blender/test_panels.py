@@ -477,7 +477,8 @@ def test_the_settings_have_the_controls_that_the_model_has(saved, shot, tmp_path
         return text(drawn(shot.SHOTLOCK_PT_settings_view3d, where))
 
     lite, whole, ride, talk = said("lite"), said("vace"), said("ride"), said("talk")
-    assert "Lite" in lite and "4 steps, guidance 1" in lite and "Known Frame" not in lite and "LoRA" not in lite
+    assert "Lite" in lite and "4 steps, guidance 1" in lite and "From" not in lite and "LoRA" not in lite
+    assert "Known Frame" in lite and "[Add Reference]" in lite
     assert "Vace" in whole and "50 steps, guidance 5" in whole
     assert "Can be told: depth, known pixels, first frame, last frame, reference pictures" in whole
     assert all(part in whole for part in ("From", "Known Frame", "[Add Reference]", "Add LoRA"))
