@@ -184,6 +184,7 @@ def read_prompt(run: Run) -> Prompt:
         look |= own_light(shot, look)
     angle = torch.full((1, 1, 1, 1, 1), azimuth(shot))
     toward = shading.sun_direction(look["height"].clamp_min(LOWEST_SUN), angle).flatten()
+    rows: list[Mapping[str, Tensor]]
     rows = [shading.of_its_own(t.material, t.dye, t.glows, mirrors(facts, shot, some, t)) for t in said]
     worn = dress(run, pooled[0], statistics[0], shading.paint(look))
     rows += [d.row for d in worn]

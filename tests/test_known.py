@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine import conditions, job, known, pictures
+from engine import conditions, job, known, pictures, windows
 from engine.generate import begin, generate, load_model, read_prompt
 from engine.models import finishes, shading
 from engine.models.lite import REFERENCE, Lite, LiteConfig, as_reference
@@ -71,6 +71,17 @@ def test_another_light_in_an_accepted_frame_becomes_that_of_all(plain, tmp_path)
     folder = told(plain, tmp_path / "warm", warm)
     expected = made(plain, 4) * np.array([1.0, 0.8, 0.5])
     assert np.abs(made(folder, 4) - expected).mean() < 6
+
+
+def test_an_accepted_frame_is_kept_at_the_passes_own_size_where_frames_are_sampled_smaller(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr(windows, "MOST_SAMPLED", 3000)
+    monkeypatch.setattr(windows, "SAMPLED", 1600)
+    painted = made(plain, 0).copy()
+    painted[40:50, 30:60] = (250, 20, 30)
+    folder = told(plain, tmp_path / "large", painted)
+    assert np.array_equal(made(folder, 0), painted) and made(folder, 4).shape == painted.shape
+    red = made(folder, 4).astype(int)
+    assert ((red[..., 0] > 200) & (red[..., 1] < 80)).sum() > 100
 
 
 def test_what_is_erased_from_an_accepted_frame_is_made_anew(plain, tmp_path):

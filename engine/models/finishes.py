@@ -27,7 +27,7 @@ from .shading import THROUGH
 FACTS, UP, SIDE = 20, 9, 10  # numbers of `facts`; which of them are the shares that face up and to the sides
 LEAST = 4  # pixels that an object must show to be known
 GROUPS = 4  # words of a name that are read
-SHARP = 0.6  # temperature of the draw: below 1, the likely finishes become likelier
+SHARP = 0.45  # temperature of the draw: below 1, the likely finishes become likelier
 APART = 0.2  # of all draws, those among which one scene's objects spread: what is alike mostly wears the same
 GREY = (0.5, 0.5, 0.5)
 
