@@ -73,7 +73,7 @@ def test_another_light_in_an_accepted_frame_becomes_that_of_all(plain, tmp_path)
     assert np.abs(made(folder, 4) - expected).mean() < 6
 
 
-def test_an_accepted_frame_is_kept_at_the_passes_own_size_where_frames_are_sampled_smaller(plain, tmp_path, monkeypatch):
+def test_an_accepted_frame_is_kept_where_frames_are_sampled_smaller(plain, tmp_path, monkeypatch):
     monkeypatch.setattr(windows, "MOST_SAMPLED", 3000)
     monkeypatch.setattr(windows, "SAMPLED", 1600)
     painted = made(plain, 0).copy()

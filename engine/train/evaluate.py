@@ -79,7 +79,31 @@ def follow_case(folder: Path, case: Case, weights: Path) -> dict[str, Any]:
         reports[who] = {key: report.get(key) for key in CAMERA}
         pictured[who] = sharpness(shot, pictures(folder / name), truth)
     return {"camera": reports, "sharpness": pictured["lite"], "pictures": {who: pictured[who] for who in baselines.BASELINES},
-            "unpainted": costs.unpainted(folder, weights), "seconds": round(seconds, 1)}  # fmt: skip
+            "told": told_more(folder, weights, truth), "unpainted": costs.unpainted(folder, weights),
+            "seconds": round(seconds, 1)}  # fmt: skip
+
+
+def told_more(folder: Path, weights: Path, truth: np.ndarray) -> dict[str, Any]:
+    """The same scene where the artist brings a picture: its first frame, accepted, or its last one as a reference
+    instead of words, beside what no words give. Judged by the frames between, which nobody brought."""
+    first, last = job.frame_name(0), job.frame_name(len(truth) - 1)
+    brought = {"first frame accepted": {"known": ({"frame": 0, "picture": f"truth/{first}"},)},
+               "no words": {"prompt": ""},
+               "a reference for words": {"prompt": "", "references": (f"truth/{last}",)}}  # fmt: skip
+    out = {}
+    for name, fields in brought.items():
+        other = folder.with_name(f"{folder.name} {name}".replace(" ", "_"))
+        shutil.copytree(folder, other, ignore=shutil.ignore_patterns("frames*", "report.json", "state"))
+        job.write(replace(job.read(other), **fields))
+        generate(other, silent, never, weights)
+        out[name] = sharpness(between(open_shot(folder)), pictures(other / "frames")[1:-1], truth[1:-1])
+        shutil.rmtree(other)
+    return out
+
+
+def between(shot: Shot) -> Shot:
+    """The same shot, of which the first and the last frame's passes are not looked at."""
+    return replace(shot, passes={name: np.asarray(array)[1:-1] for name, array in shot.passes.items()})
 
 
 def moving(case: Case) -> Case:
@@ -349,7 +373,8 @@ def own_table(found: dict[str, Any]) -> str:
         lines.append(f"| {name} | " + " | ".join(_cell(row[k]) for k in ("warp_psnr_db", "ceiling_warp_psnr_db", "high_pass_correlation", "spectrum_16px")) + " |")
     lines += ["", "| scene | | mse | correlation | detail energy |", "|---|---|---|---|---|"]
     for scene, case in found["follow"].items():
-        for who, row in {"lite": case["sharpness"], **case["pictures"]}.items():
+        told = {f"lite, {name}": row for name, row in case.get("told", {}).items()}
+        for who, row in {"lite": case["sharpness"], **told, **case["pictures"]}.items():
             shown = [_cell(row[k], 3) for k in ("mse", "high_pass_correlation", "energy_share")]
             lines.append(f"| {scene} | {who.replace('_', ' ')} | " + " | ".join(shown) + " |")
     lines += ["", "| words, 16 seeds | mean difference | aim | effect | p by sign | p by shuffling |", "|---|---|---|---|---|---|"]
