@@ -304,7 +304,7 @@ def test_a_figure_swings_its_legs_and_every_point_of_them_keeps_its_place_on_the
     scenes._add_figure(np.random.default_rng(2), scene, "red")
     legs = [s for s in scene.shapes if s.name == "Leg"]
     assert len(legs) == 2 and np.allclose(np.array(legs[0].swing), -np.array(legs[1].swing))
-    x, y, z = scene.shapes[0].centre
+    x, y, _ = scene.shapes[0].centre
     scene.c2w = np.tile([[1, 0, 0, x], [0, 0, 1, y - 3], [0, -1, 0, 0.5], [0, 0, 0, 1.0]], (9, 1, 1))
     scene.focal = np.ones(9)
     p = scenes.passes(scene, 64, 64)
