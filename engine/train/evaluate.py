@@ -87,23 +87,20 @@ def told_more(folder: Path, weights: Path, truth: np.ndarray) -> dict[str, Any]:
     """The same scene where the artist brings a picture: its first frame, accepted, or its last one as a reference
     instead of words, beside what no words give. Judged by the frames between, which nobody brought."""
     first, last = job.frame_name(0), job.frame_name(len(truth) - 1)
-    brought = {"first frame accepted": {"known": ({"frame": 0, "picture": f"truth/{first}"},)},
-               "no words": {"prompt": ""},
-               "a reference for words": {"prompt": "", "references": (f"truth/{last}",)}}  # fmt: skip
+    brought: dict[str, dict[str, Any]] = {
+        "first frame accepted": {"known": ({"frame": 0, "picture": f"truth/{first}"},)},
+        "no words": {"prompt": ""},
+        "a reference for words": {"prompt": "", "references": (f"truth/{last}",)},
+    }
     out = {}
     for name, fields in brought.items():
         other = folder.with_name(f"{folder.name} {name}".replace(" ", "_"))
         shutil.copytree(folder, other, ignore=shutil.ignore_patterns("frames*", "report.json", "state"))
         job.write(replace(job.read(other), **fields))
         generate(other, silent, never, weights)
-        out[name] = sharpness(between(open_shot(folder)), pictures(other / "frames")[1:-1], truth[1:-1])
+        out[name] = sharpness(open_shot(folder), pictures(other / "frames"), truth, slice(1, -1))
         shutil.rmtree(other)
     return out
-
-
-def between(shot: Shot) -> Shot:
-    """The same shot, of which the first and the last frame's passes are not looked at."""
-    return replace(shot, passes={name: np.asarray(array)[1:-1] for name, array in shot.passes.items()})
 
 
 def moving(case: Case) -> Case:
@@ -121,11 +118,13 @@ def pictures(folder: Path) -> np.ndarray:
     return np.stack([iio.imread(path)[..., :3] for path in sorted(folder.glob("*.png"))])
 
 
-def sharpness(shot: Shot, made: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
-    """Rows 6 and 7 against the scene's own picture."""
-    facts = [np.asarray(shot.passes[name]) for name in ("depth", "index", "normal")]
+def sharpness(
+    shot: Shot, made: np.ndarray, truth: np.ndarray, frames: slice = slice(None)
+) -> dict[str, float | None]:
+    """Rows 6 and 7 against the scene's own picture, by some of its frames."""
+    facts = [np.asarray(shot.passes[name])[frames] for name in ("depth", "index", "normal")]
+    made, truth, base = made[frames], truth[frames], np.asarray(shot.passes["base"])[frames]
     solid = np.isfinite(facts[0])
-    base = np.asarray(shot.passes["base"])
     grade = quality.best_single_grade(base, truth, solid)
     graded = quality.best_single_grade(made, truth, solid)
     return {

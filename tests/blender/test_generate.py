@@ -344,6 +344,7 @@ scene = conftest.build_tiny(bpy.context.scene, frames=3)
 if sys.argv[2]:
     bpy.ops.wm.save_as_mainfile(filepath=sys.argv[2])
 scene.shotlock.prompt, scene.shotlock.seed, scene.shotlock.width = "rain at night", 11, 96
+scene.shotlock.steps = 24  # so many that it is met in the middle, however quick the machine is
 job = session.submit(scene, plan(scene))
 while job.step < 2 or job.phase != "Sampling":
     assert not job.ended, job.error
