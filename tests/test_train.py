@@ -19,7 +19,7 @@ from engine.geometry.reproject import View, reproject
 from engine.models.lite import LiteConfig
 from engine.passes import GAMMA
 from engine.prompt.words import not_understood
-from engine.train import captions, clips, data, lite, loop, run_state, scenes, team
+from engine.train import captions, clips, data, dressing, lite, loop, run_state, scenes, team
 from engine.train.data import Sizes, mirrored
 from engine.weights import store
 
@@ -153,6 +153,32 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, quick, stream
     assert any(not torch.equal(end[key], half[key]) for key in end)
     assert all(torch.equal(end[key], value) for key, value in store.load(tmp_path / "whole", "lite").items())
     assert whole
+
+
+def test_finishes_are_taught_alone_and_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, quick):
+    """Nothing but the dresser changes, and what words mean is left as it was."""
+    loop.train(tmp_path / "before", dataclasses.replace(quick, most_steps=1), TASK)
+    for name in ("whole", "cut"):
+        shutil.copytree(tmp_path / "before", tmp_path / name, ignore=shutil.ignore_patterns("train-state*", "log.csv"))
+    task = lite.LearnFinishes(TINY)
+    assert loop.train(tmp_path / "whole", quick, task)["finish"] > 0
+    loop.train(tmp_path / "cut", quick, task, limit_steps=2)
+    loop.train(tmp_path / "cut", quick, task)
+    before, whole, cut = (store.load(tmp_path / name, "lite") for name in ("before", "whole", "cut"))
+    changed = {key.split(".")[0] for key in whole if not torch.equal(whole[key], before[key])}
+    assert changed == {"dresser"} and all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+@pytest.mark.parametrize("kind, pattern, colour, name", [
+    ("box", scenes.WOOD, (0.4, 0.24, 0.11), "Fence"), ("cone", scenes.STONE, (0.4, 0.4, 0.4), "Peak"),
+    ("ground", scenes.GROUND, (0.2, 0.2, 0.2), "Road"), ("ellipsoid", scenes.LEAVES, (0.1, 0.2, 0.1), "Oak"),
+    ("cone", scenes.TILES, (0.2, 0.2, 0.22), "Church_Roof"),
+])  # fmt: skip
+def test_a_name_tells_what_a_thing_is_made_of(kind, pattern, colour, name):
+    shape, rng = scenes.Shape(kind, (0, 0, 0), (1, 1, 1), colour, pattern), np.random.default_rng(0)
+    told = dressing.called(shape)
+    drawn = [dressing.name(shape, rng).split(".")[0] for _ in range(400)]
+    assert name in told and 0.5 < np.mean([one in told for one in drawn]) < 0.8
 
 
 def test_a_run_that_was_killed_while_it_saved_goes_on_one_save_back(tmp_path, quick):

@@ -105,7 +105,7 @@ def render(brief: captions.Brief, frames: int, height: int, width: int, rng: np.
     known_height = float(values["height"][0]) if rng.random() < 0.3 else None
     words = captions.caption(brief, rng)
     objects, told = finishes.facts(maps, p.index, p.anchor, p.c2w[0, :3, 3].float(), scale)
-    worn, named = dressing.of_scene(scene, objects.tolist(), brief, rng)
+    worn, named = dressing.of_scene(scene, objects.tolist(), rng)
     things = Things(told, finishes.encode_names(named), torch.tensor(worn, dtype=torch.long))
     return Clip(
         picture, maps, p.depth, p.anchor, footprint, ray, p.normal, p.index, *scenes.motion(scene, frames), p.K, p.c2w, p.pane[:, None].float(), raw,

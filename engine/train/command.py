@@ -12,10 +12,10 @@ from ..weights import machine
 from . import team
 from .blender_clips import BlenderClips
 from .codec import LearnCodec
-from .lite import Learn
+from .lite import Learn, LearnFinishes
 from .loop import ENDLESS, Recipe, Task, train
 
-TASKS = {"lite": Learn, "codec": LearnCodec}
+TASKS = {"lite": Learn, "codec": LearnCodec, "finishes": LearnFinishes}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -121,7 +121,11 @@ class Data:
             self.make(sizes)
 
     def pack(self, sizes: Sizes) -> list[Item]:
-        """Some clips of the pool, of different sizes, about PACK pixels together; as many new ones as wore out."""
+        """Some clips of the pool as a step sees them."""
+        return [self.item(clip) for clip in self.some(sizes)]
+
+    def some(self, sizes: Sizes) -> list[clips.Clip]:
+        """Clips of the pool, of different sizes, about PACK pixels together; as many new ones are made as wore out."""
         order = self.rng.permutation(len(self.pool))
         chosen, pixels = [], 0
         for i in order:
@@ -132,10 +136,9 @@ class Data:
             pixels += math.prod(size)
             if pixels >= PACK:
                 break
-        items = [self.item(clip) for clip in chosen]
         for _ in range(math.ceil(len(chosen) / REUSE)):
             self.make(sizes)
-        return items
+        return chosen
 
     def item(self, clip: clips.Clip) -> Item:
         """A clip with fresh noise, fresh drops and a keyframe, mirrored at times."""

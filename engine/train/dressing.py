@@ -6,11 +6,10 @@ import numpy as np
 
 from ..models import finishes
 from . import scenes
-from .captions import Brief
 from .scenes import Scene, Shape
 
 UNKNOWN = -100  # of no finish: what glows tells its own colour
-NAMELESS = 0.5  # share of the shapes that are called after nothing
+NAMELESS = 0.35  # share of the shapes that are called after nothing
 GENERIC = ("Cube", "Cylinder", "Cone", "Sphere", "Icosphere", "Plane", "Object", "Mesh", "Geometry", "part", "")
 GRAIN = [name for name, made in finishes.FINISHES.items() if made.pattern == "grain"]
 FAMILY = {  # pattern -> finishes that it may be
@@ -23,21 +22,34 @@ FAMILY = {  # pattern -> finishes that it may be
     scenes.TILES: ["red tiles", "slate", "pale tiles"],
     scenes.CHECKER: ["red tiles", "slate", "pale tiles"],
 }  # fmt: skip
-GROUNDS = {
-    "street": ["Road", "Street", "Ground", "Pavement"], "village": ["Ground", "Grass", "Field", "Meadow", "Terrain"],
-    "desert": ["Sand", "Dunes", "Desert", "Terrain"], "forest": ["Ground", "ForestFloor", "Terrain", "Soil"],
-    "mountains": ["Terrain", "Landscape", "Ground", "Hill"], "harbour": ["Water", "Sea", "Ocean", "Lake", "River"],
-    "room": ["Floor", "Parquet", "Ground"], "blocks": ["Floor", "Table", "Backdrop"],
+NAMED = {  # finish -> what artists call things that wear it, in the words of their outliners
+    "brick": "House Building Wall Factory Chimney Tower Brick BrickWall Bricks Warehouse Mill School Station Bridge Arch",
+    "stone": "Rock Boulder Stone Cliff Ruin StoneWall Castle Church Cathedral Statue Stairs Steps Monument Tomb Temple Column",
+    "boards": "Cabin Hut Crate Barrel Table Fence Door Bench Shelf Plank Barn Shed Deck Pier Chair Cupboard Wardrobe Beam"
+    " Gate Wood Wooden Log Parquet Bookcase Desk Stool Ladder Boat WoodFloor Bed Pallet Shack Jetty",
+    "glass": "Glass Window Skyscraper Office Greenhouse Pane Windows Tower Vitrine GlassWall Aquarium Bottle",
+    "dark glass": "Window Windscreen Windshield Screen Monitor TV Windows Visor Lens",
+    "plaster": "House Wall Walls Room Villa Cottage Chapel Ceiling Plaster Building Facade Interior Hotel Home Apartment",
+    "leaves": "Tree Leaves Foliage Bush Hedge Pine Crown Oak Birch Fir Shrub Canopy Treetop Plant Ivy Spruce Maple Palm"
+    " Cypress Trees Willow Conifer Leaf Bushes Fern",
+    "grass": "Ground Grass Field Meadow Terrain Lawn Park Garden Hill Landscape Hills Pasture Turf Yard",
+    "earth": "Ground Terrain Soil Dirt Mud ForestFloor Earth Track Landscape Trail Field",
+    "sand": "Sand Dunes Desert Terrain Beach Dune Shore Ground Coast Island",
+    "asphalt": "Road Street Ground Pavement Asphalt Highway Lane Parking Runway Tarmac Driveway Crossroad Motorway Kerb",
+    "cobbles": "Quay Pavement Cobbles Path Square Plaza Courtyard Sidewalk Alley Cobblestones Promenade Street Footpath",
+    "water": "Water Sea Ocean Lake River Pond Canal Pool Harbour Stream Sea_Surface Lagoon",
+    "tiles": "Roof RoofTop House_Roof Roofs RoofTiles Dormer Tiles Gable Church_Roof Tower_Roof",
+    "slate": "Roof RoofTop House_Roof Roofs Slate Church_Roof Tower_Roof Hip_Roof",
+    "iron": "Lamppost Pole Railing Pipe Antenna Iron Metal StreetLamp Girder Fence Crane Lantern Rail Post",
+    "skin": "Head Face Hand Arm Neck Hands",
+    "paint": "Ball Box Block Vase Hull Body Toy Balloon Cup Sign Car Container Boat Van Bus Truck Chair Lamp Cone",
+    "white paint": "Fridge Bathtub Sail Sink Cabinet Plate Radiator Cube Wall Door",
 }  # fmt: skip
-CALLED = {
-    scenes.BRICK: ["House", "Building", "Wall", "Factory", "Chimney", "Tower"],
-    scenes.STONE: ["Rock", "Boulder", "Stone", "Cliff", "Ruin"],
-    scenes.WOOD: ["Cabin", "Hut", "Crate", "Barrel", "Table", "Fence", "Door", "Bench", "Shelf", "Plank"],
-    scenes.GLASS: ["Tower", "Office", "Skyscraper", "Glass"],
-    scenes.LEAVES: ["Tree", "Leaves", "Foliage", "Bush", "Hedge", "Pine", "Crown"],
-    scenes.TILES: ["Roof", "RoofTop", "House_Roof"],
-    scenes.COBBLES: ["Quay", "Pavement", "Cobbles", "Path", "Square"],
-    scenes.CHECKER: ["Rug", "Floor", "Picture", "Board"],
+BY_KIND = {  # (kind, pattern) -> the same where its form says more
+    ("ground", scenes.BRICK): "Floor Ground Patio", ("ground", scenes.STONE): "Ground Floor Rock Terrain Cliff",
+    ("ground", scenes.WOOD): "Floor Parquet Floorboards Deck WoodFloor Stage", ("ground", scenes.PLAIN): "Floor Table Backdrop Ground Plane Studio",
+    ("ground", scenes.TILES): "Floor Tiles Bathroom_Floor Kitchen_Floor", ("ground", scenes.CHECKER): "Floor Table Tiles Backdrop",
+    ("cone", scenes.STONE): "Mountain Peak Rock Summit Mountains", ("cone", scenes.WOOD): "Trunk Mast Pole Post Tree_Trunk Stem Log",
 }  # fmt: skip
 
 
@@ -50,33 +62,29 @@ def finish(shape: Shape) -> int:
     return finishes.nearest(FAMILY[shape.pattern], shape.colour)
 
 
-def name(shape: Shape, brief: Brief, rng: np.random.Generator) -> str:
-    """What an artist may have called it; half are called after nothing."""
-    options = [shape.name] if shape.name else CALLED.get(shape.pattern) or _plain(shape)
-    if shape.kind == "ground":
-        options = CALLED[scenes.COBBLES] if shape.pattern == scenes.COBBLES else GROUNDS[brief.place]
-    elif shape.kind == "cone" and shape.pattern == scenes.STONE:
-        options = ["Mountain", "Peak", "Rock"]
-    elif shape.kind == "cone" and shape.pattern == scenes.WOOD:
-        options = ["Trunk", "Mast", "Pole", "Post"]
-    elif shape.windows:
-        options = ["House", "Building", "Facade", "Wall", "Tower"]
-    if rng.random() < NAMELESS:
-        options = list(GENERIC)
+def name(shape: Shape, rng: np.random.Generator) -> str:
+    """What an artist may have called it; some are called after nothing."""
+    options = list(GENERIC) if rng.random() < NAMELESS else called(shape)
     return f"{options[rng.integers(len(options))]}.{int(rng.integers(1000)):03d}"
 
 
-def _plain(shape: Shape) -> list[str]:
-    if shape.inside:
-        return ["Room", "Walls", "Interior"]
-    return {"cone": ["Lamppost", "Pole", "Pillar"], "ellipsoid": ["Ball", "Boat", "Vase", "Hull"]}.get(
-        shape.kind, ["Box", "Block", "Wall", "Body"]
-    )
+def called(shape: Shape) -> list[str]:
+    """The names that tell something of a shape."""
+    worn = finish(shape)
+    if shape.name or worn == UNKNOWN:
+        return [shape.name or "Lamp"]
+    words = finishes.ROWS[worn]
+    own = BY_KIND.get((shape.kind, shape.pattern)) or NAMED.get(words) or NAMED[words.split()[-1]]
+    if shape.inside and shape.kind != "ground":
+        own = "Room Walls Interior Wall"
+    elif shape.windows:
+        own += " House Building Facade Wall Tower"
+    return own.split()
 
 
-def of_scene(scene: Scene, objects: list[int], brief: Brief, rng: np.random.Generator) -> tuple[list[int], list[str]]:
+def of_scene(scene: Scene, objects: list[int], rng: np.random.Generator) -> tuple[list[int], list[str]]:
     """Finishes and names of the shapes that values of the index pass stand for."""
     ground = Shape("ground", (0, 0, 0), (0, 0, 0), scene.ground or (0, 0, 0), scene.ground_pattern)
     first = scenes.FIRST_INDEX
     shapes = [scene.shapes[value - first] if value >= first else ground for value in objects]
-    return [finish(shape) for shape in shapes], [name(shape, brief, rng) for shape in shapes]
+    return [finish(shape) for shape in shapes], [name(shape, rng) for shape in shapes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ..diffusion import schedule
 from ..models import shading
 from ..models.lite import Lite, LiteConfig, Sample
 from ..weights import machine, store
-from . import blender_clips, captions
+from . import blender_clips, captions, clips
 from .data import Data, Drops, Item, Sizes
 from .loop import Recipe, taken_up
 from .sheet import sheet
@@ -96,6 +97,30 @@ class Learn:
         sheet(model, path)
 
 
+@dataclass(frozen=True)
+class LearnFinishes(Learn):
+    """The task of a run that teaches lite what bare objects wear, and nothing else: from small clips, quickly made, so
+    that each is seen a few times only. A dresser that sees few clips often knows them by heart."""
+
+    columns: tuple[str, ...] = ("finish",)
+
+    def model(self, folder: Path) -> Lite:
+        model = super().model(folder)
+        for name, weights in model.named_parameters():
+            weights.requires_grad_(name.startswith("dresser."))
+        return model
+
+    def sizes(self, share: float) -> Sizes:
+        return Sizes((1, 2, 3), 32 * 64, 64 * 96)
+
+    def losses(self, model: nn.Module, data: Data, recipe: Recipe, share: float) -> dict[str, Tensor]:
+        assert isinstance(model, Lite)
+        at, pack = data.device, data.some(self.sizes(share))
+        said = [clip.rows * int(data.rng.random() >= data.drops.caption) for clip in pack]
+        _, _, pooled, _ = model.look(torch.stack(said).to(at), torch.stack([clip.statistics for clip in pack]).to(at))
+        return {"finish": finish_loss(model, pack, pooled)}
+
+
 def briefs_loss(model: Lite, data: Data, count: int) -> Tensor:
     rows, statistics, looks = data.briefs(count)
     return look_loss(model.look(rows, statistics)[0], looks)
@@ -112,13 +137,14 @@ def glimpses_loss(model: Lite, data: Data) -> Tensor:
     return 0.3 * look_loss(raw * keep + looks * (1 - keep), looks) + every
 
 
-def finish_loss(model: Lite, pack: list[Item], pooled: Tensor) -> Tensor:
-    """Cross-entropy of what the pack's objects are made of."""
+def finish_loss(model: Lite, pack: Sequence[Item | clips.Clip], pooled: Tensor) -> Tensor:
+    """Cross-entropy of what the pack's objects are made of. pooled (P, D)."""
     if model.dresser is None:
         return torch.zeros(())
-    scores = torch.cat([model.dresser(item.things.facts, item.things.names, said, item.statistics)
+    at = pooled.device
+    scores = torch.cat([model.dresser(item.things.facts.to(at), item.things.names.to(at), said, item.statistics.to(at))
                         for item, said in zip(pack, pooled.detach(), strict=True)])  # fmt: skip
-    right = torch.cat([item.things.finish for item in pack])
+    right = torch.cat([item.things.finish for item in pack]).to(at)
     return 0.05 * F.cross_entropy(scores, right, reduction="sum") / (right >= 0).sum().clamp_min(1)
 
 
