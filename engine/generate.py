@@ -220,6 +220,7 @@ def dress(run: Run, pooled: Tensor, statistics: Tensor, paint: patterns.Paint) -
     frames = job.spread(shot.frames)
     facts = maps(shot, frames, None, None, torch.float16, run.tick)
     objects, told = finishes.facts(facts, shot.index(frames), shot.anchors(frames), torch.zeros(3), shot.scale)
+    told[torch.tensor([int(o) in bare for o in objects], dtype=torch.bool), finishes.GLOSS] = 0
     names = {int(thing["index"]): str(thing["name"]) for thing in shot.job.objects}
     called = [names.get(value, "") or str(value) for value in objects.tolist()]
     rows = finishes.encode_names([names.get(value, "") for value in objects.tolist()])

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROMPTS = {
     "exterior": "golden hour, low warm sun, long soft shadows, clear sky",
     "interior": "soft overcast morning light, clear",
+    "blockout": "a village street at golden hour",
 }
 
 

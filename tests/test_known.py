@@ -207,7 +207,7 @@ def test_what_a_finish_is_learnt_as_is_what_the_scene_is_built_of():
     for place in captions.PLACES:
         brief = captions.draw(rng, place=place)
         scene = scenes.build(brief, 1, rng)
-        rows, names = dressing.of_scene(scene, [1, *range(2, 2 + len(scene.shapes))], rng)
+        rows, names = dressing.of_scene(scene, [1, *range(2, 2 + len(scene.shapes))])
         assert all(-1 < row < len(finishes.ROWS) or row == dressing.UNKNOWN for row in rows) and len(names) == len(rows)
 
 

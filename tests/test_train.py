@@ -16,6 +16,7 @@ import torch
 
 from engine.geometry import cameras
 from engine.geometry.reproject import View, reproject
+from engine.models import finishes
 from engine.models.lite import LiteConfig
 from engine.passes import GAMMA
 from engine.prompt.words import not_understood
@@ -175,10 +176,20 @@ def test_finishes_are_taught_alone_and_a_run_that_was_cut_off_ends_as_one_that_w
     ("cone", scenes.TILES, (0.2, 0.2, 0.22), "Church_Roof"),
 ])  # fmt: skip
 def test_a_name_tells_what_a_thing_is_made_of(kind, pattern, colour, name):
-    shape, rng = scenes.Shape(kind, (0, 0, 0), (1, 1, 1), colour, pattern), np.random.default_rng(0)
-    told = dressing.called(shape)
-    drawn = [dressing.name(shape, rng).split(".")[0] for _ in range(400)]
-    assert name in told and 0.5 < np.mean([one in told for one in drawn]) < 0.8
+    told = dressing.called(scenes.Shape(kind, (0, 0, 0), (1, 1, 1), colour, pattern))
+    drawn = dressing.names([told] * 400, np.random.default_rng(0))
+    known = finishes.encode_names(told)
+    assert name in told and 0.5 < np.mean([bool((known == one).flatten(1).all(1).any()) for one in drawn]) < 0.8
+
+
+def test_a_clips_objects_are_called_otherwise_at_every_use_and_are_mostly_matt():
+    stream = data.Data(0)
+    clip = stream.clip((1, 48, 64), 3)
+    uses = [stream.named(clip.things) for _ in range(60)]
+    assert len({use.names.numpy().tobytes() for use in uses}) > 50
+    assert 0.5 < np.mean([bool((use.facts[:, finishes.GLOSS] == 0).all()) for use in uses]) < 0.9
+    apart = torch.stack([use.facts for use in uses])[:, :, : finishes.GLOSS] - clip.things.facts[:, : finishes.GLOSS]
+    assert 0.5 * dressing.JITTER < float(apart.std()) < 2 * dressing.JITTER
 
 
 def test_a_run_that_was_killed_while_it_saved_goes_on_one_save_back(tmp_path, quick):
@@ -219,6 +230,7 @@ def test_a_state_of_other_weights_is_not_mixed_with_these(tmp_path, quick):
 TEAM = """
 import dataclasses, json, sys
 from pathlib import Path
+from engine.models import finishes
 from engine.models.lite import LiteConfig
 from engine.train import data, lite, loop, team
 from engine.train.data import Sizes

@@ -24,7 +24,9 @@ from . import text
 from .materials import Colour, Material
 from .shading import THROUGH
 
-FACTS, UP, SIDE = 20, 9, 10  # numbers of `facts`; which of them are the shares that face up and to the sides
+FACTS = 20  # numbers of `facts`
+UP, SIDE, GLOSS = 9, 10, 16  # where the shares that face up and to the sides stand among them, and gloss
+OF_SURFACES = slice(3, 9)  # of a scene's statistics: colours, gloss, glow, what a bare scene has none of
 LEAST = 4  # pixels that an object must show to be known
 GROUPS = 4  # words of a name that are read
 SHARP = 0.45  # temperature of the draw: below 1, the likely finishes become likelier
@@ -135,10 +137,13 @@ class Dresser(nn.Module):
         )  # fmt: skip
 
     def forward(self, facts: Tensor, names: Tensor, pooled: Tensor, statistics: Tensor) -> Tensor:
-        """facts (N, FACTS), names (N, GROUPS, G), pooled prompt (D,), the scene's statistics (STATISTICS,)."""
+        """facts (N, FACTS), names (N, GROUPS, G), pooled prompt (D,), the scene's statistics (STATISTICS,), of which
+        those of its surfaces are not looked at."""
         rows = names.flatten(1)
         named = self.names(rows).sum(1) / (rows > 0).sum(1, keepdim=True).clamp_min(1)
-        shared = torch.cat([self.said(pooled), statistics]).expand(len(facts), -1)
+        place = statistics.clone()
+        place[OF_SURFACES] = 0
+        shared = torch.cat([self.said(pooled), place]).expand(len(facts), -1)
         return self.mlp(torch.cat([facts, named, shared], 1))
 
 

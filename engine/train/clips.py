@@ -52,13 +52,13 @@ class Things:
     """The objects that a clip shows, as far as what they are made of can be learnt."""
 
     facts: Tensor  # (N, FACTS)
-    names: Tensor  # (N, GROUPS, letter groups)
+    called: tuple[tuple[str, ...], ...]  # N: names that an artist may give each
     finish: Tensor  # (N,) rows of FINISHES; dressing.UNKNOWN of none
 
 
 def no_things() -> Things:
     """Of a clip that nobody tells of."""
-    return Things(torch.zeros(0, finishes.FACTS), finishes.encode_names([]), torch.zeros(0, dtype=torch.long))
+    return Things(torch.zeros(0, finishes.FACTS), (), torch.zeros(0, dtype=torch.long))
 
 
 AO_DROPPED = 0.15  # of the clips: a job folder may have no such pass
@@ -105,8 +105,8 @@ def render(brief: captions.Brief, frames: int, height: int, width: int, rng: np.
     known_height = float(values["height"][0]) if rng.random() < 0.3 else None
     words = captions.caption(brief, rng)
     objects, told = finishes.facts(maps, p.index, p.anchor, p.c2w[0, :3, 3].float(), scale)
-    worn, named = dressing.of_scene(scene, objects.tolist(), rng)
-    things = Things(told, finishes.encode_names(named), torch.tensor(worn, dtype=torch.long))
+    worn, called = dressing.of_scene(scene, objects.tolist())
+    things = Things(told, called, torch.tensor(worn, dtype=torch.long))
     return Clip(
         picture, maps, p.depth, p.anchor, footprint, ray, p.normal, p.index, *scenes.motion(scene, frames), p.K, p.c2w, p.pane[:, None].float(), raw,
         conditions.statistics(maps, known_height, bool(scene.lamps)), azimuth, seed, brief.place, words, text.encode([words])[0], things,

@@ -16,7 +16,7 @@ from .. import conditions
 from ..measure.warp import ssim
 from ..models.codec import Codec, CodecConfig, guide_of
 from ..weights import machine
-from .data import Data, Drops, Item, Sizes
+from .data import Data, Drops, Item, Pool, Sizes
 from .loop import Recipe, taken_up
 from .sheet import held_out
 
@@ -35,6 +35,7 @@ class LearnCodec:
     family: str = "codec"
     columns: tuple[str, ...] = ("colour", "edges", "kl")
     drops: Drops = DROPS
+    pool: Pool = field(default_factory=Pool)
 
     def model(self, folder: Path) -> Codec:
         model = Codec(self.config)

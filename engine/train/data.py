@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,13 @@ from .. import conditions
 from ..geometry.noise import surface_noise
 from ..models import text
 from ..models.lite import REFERENCE, as_reference
-from . import captions, clips
+from . import captions, clips, dressing
 from .cache import keyframe
 from .team import PROCESSOR
 
 Size = tuple[int, int, int]  # frames, height, width
 PACK = 8 * 5 * 64 * 96  # pixels of a pack, about
-POOL, REUSE = 64, 4  # clips kept; uses of a clip, about
+REUSE = 4  # uses of a clip, about
 BANK = 64  # clips of a place whose statistics are remembered
 WIDEST = 2.6  # width over height, and height over width
 PORTRAIT = 0.3  # share of clips that are higher than wide
@@ -57,6 +57,23 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Named:
+    """A clip's objects under the names that they have this time."""
+
+    facts: Tensor  # (N, FACTS)
+    names: Tensor  # (N, GROUPS, letter groups)
+    finish: Tensor  # (N,) rows of FINISHES; dressing.UNKNOWN of none
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How many clips are kept and made."""
+
+    most: int = 64
+    fresh: int = 0  # made in every step; 0: one for every REUSE that a step uses
+
+
+@dataclass(frozen=True)
 class Item:
     """A clip as one step of training sees it."""
 
@@ -73,7 +90,7 @@ class Item:
     base: Tensor  # F 3 H W, the truth where it was dropped
     reference: Tensor  # 3 H W of lite.REFERENCE: a picture of the same look
     has_reference: Tensor  # ()
-    things: clips.Things
+    things: Named
 
 
 @dataclass(frozen=True)
@@ -93,13 +110,13 @@ class Data:
 
     def __init__(
         self, seed: int, drops: Drops = Drops(), stream: int = 0, streams: int = 1,
-        device: torch.device = PROCESSOR,
+        device: torch.device = PROCESSOR, kept: Pool = Pool(),
     ) -> None:  # fmt: skip
         self.seed, self.drops, self.stream, self.streams, self.device = seed, drops, stream, streams, device
         self.rng = np.random.default_rng([seed, stream])
         self.draws = torch.Generator().manual_seed(seed * 7919 + stream)  # of times and noise, as tensors
-        self.made = 0
-        self.pool: deque[tuple[int, Size, clips.Clip]] = deque(maxlen=POOL)
+        self.made, self.kept = 0, kept
+        self.pool: deque[tuple[int, Size, clips.Clip]] = deque(maxlen=kept.most)
         self.statistics: dict[str, deque[Tensor]] = {place: deque(maxlen=BANK) for place in captions.PLACES}
 
     def clip(self, size: Size, number: int) -> clips.Clip:
@@ -136,9 +153,14 @@ class Data:
             pixels += math.prod(size)
             if pixels >= PACK:
                 break
-        for _ in range(math.ceil(len(chosen) / REUSE)):
+        for _ in range(self.kept.fresh or math.ceil(len(chosen) / REUSE)):
             self.make(sizes)
         return chosen
+
+    def named(self, things: clips.Things) -> Named:
+        """Objects under fresh names."""
+        facts, names = dressing.seen(things.facts, self.rng), dressing.names(things.called, self.rng)
+        return Named(facts.to(self.device), names.to(self.device), things.finish.to(self.device))
 
     def item(self, clip: clips.Clip) -> Item:
         """A clip with fresh noise, fresh drops and a keyframe, mirrored at times."""
@@ -171,7 +193,7 @@ class Data:
         )  # fmt: skip
         item = mirrored(item) if rng.random() < 0.5 else item
         at = {name: value.to(self.device) for name, value in item.items()}
-        return Item(**at, things=replace(clip.things, **{f.name: getattr(clip.things, f.name).to(self.device) for f in fields(clip.things)}))
+        return Item(**at, things=self.named(clip.things))
 
     def glimpses(self, count: int) -> tuple[Tensor, Tensor]:
         """Parts of frames of the pool and the looks that they were made in: (B, 3, *REFERENCE), (B, LOOK_WIDTH)."""

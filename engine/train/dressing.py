@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..models import finishes
 from . import scenes
@@ -10,6 +14,8 @@ from .scenes import Scene, Shape
 
 UNKNOWN = -100  # of no finish: what glows tells its own colour
 NAMELESS = 0.35  # share of the shapes that are called after nothing
+JITTER = 0.1  # of an object's facts, of which most are logarithms and shares
+MATT = 0.7  # share of the scenes whose objects tell no gloss: none was given them yet
 GENERIC = ("Cube", "Cylinder", "Cone", "Sphere", "Icosphere", "Plane", "Object", "Mesh", "Geometry", "part", "")
 GRAIN = [name for name, made in finishes.FINISHES.items() if made.pattern == "grain"]
 FAMILY = {  # pattern -> finishes that it may be
@@ -24,12 +30,13 @@ FAMILY = {  # pattern -> finishes that it may be
 }  # fmt: skip
 NAMED = {  # finish -> what artists call things that wear it, in the words of their outliners
     "brick": "House Building Wall Factory Chimney Tower Brick BrickWall Bricks Warehouse Mill School Station Bridge Arch",
-    "stone": "Rock Boulder Stone Cliff Ruin StoneWall Castle Church Cathedral Statue Stairs Steps Monument Tomb Temple Column",
+    "stone": "Rock Boulder Stone Cliff Ruin StoneWall Castle Church Cathedral Statue Stairs Steps Monument Tomb Temple Column"
+    " Well Fountain Kerb Gravestone Fort Pillar Sidewalk Paving",
     "boards": "Cabin Hut Crate Barrel Table Fence Door Bench Shelf Plank Barn Shed Deck Pier Chair Cupboard Wardrobe Beam"
-    " Gate Wood Wooden Log Parquet Bookcase Desk Stool Ladder Boat WoodFloor Bed Pallet Shack Jetty",
+    " Gate Wood Wooden Log Parquet Bookcase Desk Stool Ladder Boat WoodFloor Bed Pallet Shack Jetty Chest Cart Cartwheel Trunk Box Post",
     "glass": "Glass Window Skyscraper Office Greenhouse Pane Windows Tower Vitrine GlassWall Aquarium Bottle",
     "dark glass": "Window Windscreen Windshield Screen Monitor TV Windows Visor Lens",
-    "plaster": "House Wall Walls Room Villa Cottage Chapel Ceiling Plaster Building Facade Interior Hotel Home Apartment",
+    "plaster": "House Wall Walls Room Villa Cottage Chapel Church Ceiling Plaster Building Facade Interior Hotel Home Apartment",
     "leaves": "Tree Leaves Foliage Bush Hedge Pine Crown Oak Birch Fir Shrub Canopy Treetop Plant Ivy Spruce Maple Palm"
     " Cypress Trees Willow Conifer Leaf Bushes Fern",
     "grass": "Ground Grass Field Meadow Terrain Lawn Park Garden Hill Landscape Hills Pasture Turf Yard",
@@ -38,11 +45,12 @@ NAMED = {  # finish -> what artists call things that wear it, in the words of th
     "asphalt": "Road Street Ground Pavement Asphalt Highway Lane Parking Runway Tarmac Driveway Crossroad Motorway Kerb",
     "cobbles": "Quay Pavement Cobbles Path Square Plaza Courtyard Sidewalk Alley Cobblestones Promenade Street Footpath",
     "water": "Water Sea Ocean Lake River Pond Canal Pool Harbour Stream Sea_Surface Lagoon",
-    "tiles": "Roof RoofTop House_Roof Roofs RoofTiles Dormer Tiles Gable Church_Roof Tower_Roof",
-    "slate": "Roof RoofTop House_Roof Roofs Slate Church_Roof Tower_Roof Hip_Roof",
+    "tiles": "Roof RoofTop House_Roof Roofs RoofTiles Dormer Tiles Gable Church_Roof Tower_Roof Spire",
+    "slate": "Roof RoofTop House_Roof Roofs Slate Church_Roof Tower_Roof Hip_Roof Spire Steeple Gable",
     "iron": "Lamppost Pole Railing Pipe Antenna Iron Metal StreetLamp Girder Fence Crane Lantern Rail Post",
     "skin": "Head Face Hand Arm Neck Hands",
     "paint": "Ball Box Block Vase Hull Body Toy Balloon Cup Sign Car Container Boat Van Bus Truck Chair Lamp Cone",
+    "black paint": "Wheel Tyre Tire Wheels Stove Car Piano Box Screen Handle",
     "white paint": "Fridge Bathtub Sail Sink Cabinet Plate Radiator Cube Wall Door",
 }  # fmt: skip
 BY_KIND = {  # (kind, pattern) -> the same where its form says more
@@ -62,10 +70,17 @@ def finish(shape: Shape) -> int:
     return finishes.nearest(FAMILY[shape.pattern], shape.colour)
 
 
-def name(shape: Shape, rng: np.random.Generator) -> str:
-    """What an artist may have called it; some are called after nothing."""
-    options = list(GENERIC) if rng.random() < NAMELESS else called(shape)
-    return f"{options[rng.integers(len(options))]}.{int(rng.integers(1000)):03d}"
+def names(called: Sequence[Sequence[str]], rng: np.random.Generator) -> Tensor:
+    """What an artist has called some objects this time, encoded; some are called after nothing."""
+    chosen = [GENERIC if rng.random() < NAMELESS else options for options in called]
+    return finishes.encode_names([options[int(rng.integers(len(options)))] for options in chosen])
+
+
+def seen(facts: Tensor, rng: np.random.Generator) -> Tensor:
+    """Facts (N, FACTS) a little off, as another artist's object of the kind would have them."""
+    out = facts + torch.from_numpy(rng.normal(0, JITTER, tuple(facts.shape))).float()
+    out[:, finishes.GLOSS] *= float(rng.random() >= MATT)
+    return out
 
 
 def called(shape: Shape) -> list[str]:
@@ -82,9 +97,9 @@ def called(shape: Shape) -> list[str]:
     return own.split()
 
 
-def of_scene(scene: Scene, objects: list[int], rng: np.random.Generator) -> tuple[list[int], list[str]]:
-    """Finishes and names of the shapes that values of the index pass stand for."""
+def of_scene(scene: Scene, objects: list[int]) -> tuple[list[int], tuple[tuple[str, ...], ...]]:
+    """Finishes of the shapes that values of the index pass stand for, and what each may be called."""
     ground = Shape("ground", (0, 0, 0), (0, 0, 0), scene.ground or (0, 0, 0), scene.ground_pattern)
     first = scenes.FIRST_INDEX
     shapes = [scene.shapes[value - first] if value >= first else ground for value in objects]
-    return [finish(shape) for shape in shapes], [name(shape, rng) for shape in shapes]
+    return [finish(shape) for shape in shapes], tuple(tuple(called(shape)) for shape in shapes)

@@ -17,8 +17,8 @@ from ..diffusion import schedule
 from ..models import shading
 from ..models.lite import Lite, LiteConfig, Sample
 from ..weights import machine, store
-from . import blender_clips, captions, clips
-from .data import Data, Drops, Item, Sizes
+from . import blender_clips, captions
+from .data import Data, Drops, Item, Named, Pool, Sizes
 from .loop import Recipe, taken_up
 from .sheet import sheet
 
@@ -62,6 +62,7 @@ class Learn:
     family: str = "lite"
     columns: tuple[str, ...] = ("shaded", "whole", "small", "look", "pane", "base", "finish", "seen", "briefs")
     drops: Drops = field(default_factory=Drops)
+    pool: Pool = field(default_factory=Pool)
 
     def model(self, folder: Path) -> Lite:
         model = Lite(self.config)
@@ -99,10 +100,11 @@ class Learn:
 
 @dataclass(frozen=True)
 class LearnFinishes(Learn):
-    """The task of a run that teaches lite what bare objects wear, and nothing else: from small clips, quickly made, so
-    that each is seen a few times only. A dresser that sees few clips often knows them by heart."""
+    """The task of a run that teaches lite what bare objects wear, and nothing else: from small clips, quickly made, under
+    fresh names at every use. A dresser that sees few clips often, always under one name, knows them by heart."""
 
     columns: tuple[str, ...] = ("finish",)
+    pool: Pool = field(default_factory=lambda: Pool(512, 1))
 
     def model(self, folder: Path) -> Lite:
         model = super().model(folder)
@@ -118,7 +120,8 @@ class LearnFinishes(Learn):
         at, pack = data.device, data.some(self.sizes(share))
         said = [clip.rows * int(data.rng.random() >= data.drops.caption) for clip in pack]
         _, _, pooled, _ = model.look(torch.stack(said).to(at), torch.stack([clip.statistics for clip in pack]).to(at))
-        return {"finish": finish_loss(model, pack, pooled)}
+        objects = [data.named(clip.things) for clip in pack]
+        return {"finish": finish_loss(model, objects, pooled, [clip.statistics for clip in pack])}
 
 
 def briefs_loss(model: Lite, data: Data, count: int) -> Tensor:
@@ -137,14 +140,13 @@ def glimpses_loss(model: Lite, data: Data) -> Tensor:
     return 0.3 * look_loss(raw * keep + looks * (1 - keep), looks) + every
 
 
-def finish_loss(model: Lite, pack: Sequence[Item | clips.Clip], pooled: Tensor) -> Tensor:
-    """Cross-entropy of what the pack's objects are made of. pooled (P, D)."""
+def finish_loss(model: Lite, pack: Sequence[Named], pooled: Tensor, statistics: Sequence[Tensor]) -> Tensor:
+    """Cross-entropy of what the objects of P clips are made of. pooled (P, D), statistics P of (STATISTICS,)."""
     if model.dresser is None:
         return torch.zeros(())
-    at = pooled.device
-    scores = torch.cat([model.dresser(item.things.facts.to(at), item.things.names.to(at), said, item.statistics.to(at))
-                        for item, said in zip(pack, pooled.detach(), strict=True)])  # fmt: skip
-    right = torch.cat([item.things.finish for item in pack]).to(at)
+    rows = zip(pack, pooled.detach(), statistics, strict=True)
+    scores = torch.cat([model.dresser(n.facts, n.names, said, scene.to(pooled.device)) for n, said, scene in rows])
+    right = torch.cat([named.finish for named in pack])
     return 0.05 * F.cross_entropy(scores, right, reduction="sum") / (right >= 0).sum().clamp_min(1)
 
 
@@ -169,7 +171,7 @@ def pictures_losses(
     each = [{name: value[i : i + 1] for name, value in looks.items()} for i in range(len(pack))]
     means = predicted(model, data, recipe, pack, tokens, pooled, each)
     look = 0.05 * look_loss(raw * said, wanted * said)
-    return {**means, "look": look, "finish": finish_loss(model, pack, pooled)}
+    return {**means, "look": look, "finish": finish_loss(model, [item.things for item in pack], pooled, [*statistics])}
 
 
 def filmed_losses(

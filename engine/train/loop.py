@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..weights import store
 from . import run_state
-from .data import Data, Drops, Sizes
+from .data import Data, Drops, Pool, Sizes
 from .team import Team, spread_like, whole
 
 FIRST_POOL = 24  # clips made before the first step
@@ -68,6 +68,10 @@ class Task(Protocol):
     @property
     def drops(self) -> Drops:
         """How often conditions are left out."""
+
+    @property
+    def pool(self) -> Pool:
+        """How many clips there are to choose from."""
 
     def model(self, folder: Path) -> nn.Module:
         """A fresh model, or the one whose weights lie in the folder."""
@@ -183,7 +187,7 @@ def begin(folder: Path, recipe: Recipe, task: Task, team: Team = ALONE) -> Run:
     optimiser = torch.optim.AdamW(learner.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01)
     average = {key: value.clone() for key, value in learner.model.state_dict().items()}
     streams = {
-        n: Data(recipe.seed, task.drops, n, recipe.streams, team.device) for n in team.streams(recipe.streams)
+        n: Data(recipe.seed, task.drops, n, recipe.streams, team.device, task.pool) for n in team.streams(recipe.streams)
     }
     run = Run(folder, recipe, task, learner, average, optimiser, streams, team)
     if kept is not None:
