@@ -16,11 +16,17 @@ HANDED_ON = {    # these read their own arguments
     "inspect": ".weights.inspection", "convert": ".weights.convert",
     "need": ".forecast", "models": ".weights.manager",
 }
+TORCH = {    # read when torch is loaded
+    "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000",    # its threads wait awake for a third of a millisecond, no
+    # longer: spinning takes a core from Blender, and falling asleep after every layer cost a quarter of sampling
+    "THP_MEM_ALLOC_ENABLE": "1",    # large tensors in large pages: a sixth of sampling was the system handing out small ones
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")     # torch's threads must not spin against Blender's
+    for name, value in TORCH.items():
+        os.environ.setdefault(name, value)
     handed = next((n for n in (2, 1) if " ".join(arguments[:n]) in HANDED_ON), 0)
     if handed:
         try:

@@ -369,13 +369,8 @@ def drawn_steps(steps: int) -> int:
 def sketch(maps: Tensor) -> Tensor:
     """(f, C, H, W) -> about half as high and wide, in whole patches. Pixels are picked, never mixed, so that each stays
     one surface's."""
-    rows, columns = (picked(n) for n in maps.shape[-2:])
-    return maps[:, :, rows][..., columns]
-
-
-def picked(side: int) -> Tensor:
-    small = -(-side // (2 * job.PATCH)) * job.PATCH
-    return ((torch.arange(small) + 0.5) * (side / small)).long()
+    height, width = (-(-side // (2 * job.PATCH)) * job.PATCH for side in maps.shape[-2:])
+    return F.interpolate(maps, (height, width), mode="nearest-exact")
 
 
 def grown(x0: Tensor, like: Tensor) -> Tensor:

@@ -101,7 +101,8 @@ def case(rotation, ceiling=0.1):
     return {
         "camera": {"lite": camera | {"rot_err_deg": rotation}, "ceiling": camera | {"rot_err_deg": ceiling},
                    **{name: camera | {"rot_err_deg": 0.3} for name in aims.BASELINES}},
-        "sharpness": picture, "unpainted": {"energy_share": 0.9}, "pictures": dict.fromkeys(aims.BASELINES, picture),
+        "unpainted": {"energy_share": 0.9, "named_energy_share": 0.9},
+        "sharpness": picture, "pictures": dict.fromkeys(aims.BASELINES, picture),
     }  # fmt: skip
 
 

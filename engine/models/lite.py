@@ -205,10 +205,10 @@ class Lite(nn.Module):
         stem, head, pane = room(self.config.stem, STEM), room(self.config.head), room(1)
         clouds = room(3) if shading.is_cloudy(maps[None], look) else None
         for at in chunks(count):
-            part = maps[at].float()
+            part = maps[at]
             stem[at], head[at], pane[at] = self.stem_told(part), self.head_told(part), self.panes(part)
             if clouds is not None:
-                clouds[at] = shading.clouds(part[None, :, SLICE["ray"]], look)[0]
+                clouds[at] = shading.clouds(part[None, :, SLICE["ray"]].float(), look)[0]
             tick()
         return Known(stem, head, pane, clouds)
 
@@ -223,13 +223,13 @@ class Lite(nn.Module):
     def panes(self, maps: Tensor) -> Tensor:
         """Where panes are, (f, 1, H, W) logits."""
         clean = torch.cat([maps[:, SLICE[name]] for name in CLEAN], 1)
-        return self.pane(clean.contiguous(memory_format=torch.channels_last))
+        return self.pane(in_channels(clean, self.pane[0]))
 
     def early(self, clip: Sample, time: Tensor, tick: Callable[[], None]) -> Tensor:
         """A clip's features before the transformer, (F, E, H/4, W/4)."""
         parts = []
         for at in chunks(len(clip.x)):
-            told = clip.known.stem[at] if clip.known else self.stem_told(clip.maps[at].to(clip.x.dtype))
+            told = clip.known.stem[at] if clip.known else self.stem_told(clip.maps[at])
             noisy = share(self.stem, clip.x[at], slice(NOISY), bias=False)
             parts.append(self.stem_block(F.gelu(noisy + told.to(noisy.dtype)), time))
             tick()
@@ -262,13 +262,13 @@ class Lite(nn.Module):
         smooth = F.interpolate(self.fields(y).float(), **grow)
         detail = F.interpolate(F.gelu(self.detail(y)), **grow)
         z = share(self.head1, torch.cat([detail, x.to(detail.dtype)], 1), slice(NOISY + self.config.detail), bias=False)
-        z = z + (known.head[at].to(z.dtype) if known else self.head_told(maps.to(z.dtype)))
+        z = z + (known.head[at].to(z.dtype) if known else self.head_told(maps).to(z.dtype))
         scale, shift = self.head_time(time)[:, :, None, None].chunk(2, 1)
         z = F.gelu(z * (1 + scale) + shift)
         z = z + F.gelu(self.head2(z))
         z = z + F.gelu(self.head3(z))
         out = self.head_out(z).float()
-        pane = (known.pane[at] if known else self.panes(maps.to(z.dtype))).float()
+        pane = (known.pane[at] if known else self.panes(maps)).float()
         drift, cloud, base = smooth.split([1, 3, 3], 1)
         with torch.autocast(x.device.type, enabled=False):
             guess = (base + out[:, 0:3]).sigmoid()
@@ -313,8 +313,13 @@ def chunks(count: int) -> list[slice]:
 
 def share(conv: nn.Conv2d, x: Tensor, inputs: slice, bias: bool = True) -> Tensor:
     """What some of a convolution's input channels add to its result."""
-    x, weight = (part.contiguous(memory_format=torch.channels_last) for part in (x, conv.weight[:, inputs]))
-    return F.conv2d(x, weight, conv.bias if bias else None, conv.stride)
+    weight = conv.weight[:, inputs].contiguous(memory_format=torch.channels_last)
+    return F.conv2d(in_channels(x, conv), weight, conv.bias if bias else None, conv.stride)
+
+
+def in_channels(x: Tensor, layer: nn.Module) -> Tensor:
+    """What a layer is to read, in its precision, a pixel's channels together: copied once, if at all."""
+    return x.to(next(layer.parameters()).dtype, memory_format=torch.channels_last)
 
 
 def check(clip: Sample) -> None:

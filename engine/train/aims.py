@@ -121,6 +121,7 @@ def sharpness(cases: Sequence[dict[str, Any]]) -> list[Row]:
     return [
         limit("sharpness: detail energy, share of the render's, with materials", of("energy_share"), least=0.7),
         limit("sharpness: the same, without materials", [case["unpainted"]["energy_share"] for case in cases], least=0.7),
+        limit("sharpness: the same, things named as artists do", [case["unpainted"]["named_energy_share"] for case in cases], least=0.7),
         limit("sharpness: high-pass correlation inside surfaces", of("high_pass_correlation"), least=0.6),
         limit("sharpness: mse less the best grade's, as generated", of("mse", "graded_base_mse"), most=0),
         limit("sharpness: mse less the best grade's, both graded", of("graded_mse", "graded_base_mse"), most=0),

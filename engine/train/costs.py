@@ -18,6 +18,7 @@ import torch
 
 from .. import bench, bench_quality, conditions, generate, job, quality, take, windows
 from ..shot import open_shot
+from . import jobs
 from .captions import Brief
 from .jobs import Case, write
 
@@ -160,12 +161,19 @@ def psnr(mse: float) -> float:
 
 
 def unpainted(folder: Path, weights: Path) -> dict[str, float | None]:
-    """Detail of the middle frame of a take where the scene's base colour is not told, beside its truth's."""
+    """Detail of the middle frame of a take where the scene's base colour is not told, beside its truth's; and where its
+    objects have the names that an artist may have given them."""
     shot = open_shot(folder)
     bare = replace(shot, passes={name: array for name, array in shot.passes.items() if name != "base"})
+    called = job.load_json(folder / jobs.NAMES)
+    names = [{**thing, "name": called[str(thing["index"])]} for thing in shot.job.objects]
     at = shot.frames // 2
-    made = bench_quality.still(bare, generate.load_model(weights), at)
     truth = cv2.imread(str(folder / "truth" / job.frame_name(at)))[None, ..., ::-1]
     facts = [np.asarray(shot.passes[name][at])[None] for name in ("depth", "index", "normal")]
-    share = quality.high_frequency_energy(made[None], *facts) / max(quality.high_frequency_energy(truth, *facts), 1e-6)
-    return {"energy_share": share, "high_pass_correlation": quality.high_pass_correlation(made[None], truth, *facts)}
+    whole, model = max(quality.high_frequency_energy(truth, *facts), 1e-6), generate.load_model(weights)
+    out: dict[str, float | None] = {}
+    for prefix, objects in (("", shot.job.objects), ("named_", tuple(names))):
+        made = bench_quality.still(bare, model, at, objects=objects)[None]
+        out[f"{prefix}energy_share"] = quality.high_frequency_energy(made, *facts) / whole
+        out[f"{prefix}high_pass_correlation"] = quality.high_pass_correlation(made, truth, *facts)
+    return out

@@ -31,18 +31,18 @@ FAMILY = {  # pattern -> finishes that it may be
 NAMED = {  # finish -> what artists call things that wear it, in the words of their outliners
     "brick": "House Building Wall Factory Chimney Tower Brick BrickWall Bricks Warehouse Mill School Station Bridge Arch",
     "stone": "Rock Boulder Stone Cliff Ruin StoneWall Castle Church Cathedral Statue Stairs Steps Monument Tomb Temple Column"
-    " Well Fountain Kerb Gravestone Fort Pillar Sidewalk Paving",
+    " Well Church_Tower Bell_Tower Tower Fountain Kerb Gravestone Fort Pillar Sidewalk Paving",
     "boards": "Cabin Hut Crate Barrel Table Fence Door Bench Shelf Plank Barn Shed Deck Pier Chair Cupboard Wardrobe Beam"
     " Gate Wood Wooden Log Parquet Bookcase Desk Stool Ladder Boat WoodFloor Bed Pallet Shack Jetty Chest Cart Cartwheel Trunk Box Post",
     "glass": "Glass Window Skyscraper Office Greenhouse Pane Windows Tower Vitrine GlassWall Aquarium Bottle",
     "dark glass": "Window Windscreen Windshield Screen Monitor TV Windows Visor Lens",
-    "plaster": "House Wall Walls Room Villa Cottage Chapel Church Ceiling Plaster Building Facade Interior Hotel Home Apartment",
+    "plaster": "House Wall Walls Room Villa Cottage Chapel Church Church_Tower Ceiling Plaster Building Facade Interior Hotel Home Apartment",
     "leaves": "Tree Leaves Foliage Bush Hedge Pine Crown Oak Birch Fir Shrub Canopy Treetop Plant Ivy Spruce Maple Palm"
     " Cypress Trees Willow Conifer Leaf Bushes Fern",
     "grass": "Ground Grass Field Meadow Terrain Lawn Park Garden Hill Landscape Hills Pasture Turf Yard",
     "earth": "Ground Terrain Soil Dirt Mud ForestFloor Earth Track Landscape Trail Field",
     "sand": "Sand Dunes Desert Terrain Beach Dune Shore Ground Coast Island",
-    "asphalt": "Road Street Ground Pavement Asphalt Highway Lane Parking Runway Tarmac Driveway Crossroad Motorway Kerb",
+    "asphalt": "Road Street Pavement Asphalt Highway Lane Parking Runway Tarmac Driveway Crossroad Motorway Kerb",
     "cobbles": "Quay Pavement Cobbles Path Square Plaza Courtyard Sidewalk Alley Cobblestones Promenade Street Footpath",
     "water": "Water Sea Ocean Lake River Pond Canal Pool Harbour Stream Sea_Surface Lagoon",
     "tiles": "Roof RoofTop House_Roof Roofs RoofTiles Dormer Tiles Gable Church_Roof Tower_Roof Spire",
@@ -92,7 +92,7 @@ def called(shape: Shape) -> list[str]:
     own = BY_KIND.get((shape.kind, shape.pattern)) or NAMED.get(words) or NAMED[words.split()[-1]]
     if shape.inside and shape.kind != "ground":
         own = "Room Walls Interior Wall"
-    elif shape.windows:
+    elif shape.windows and shape.pattern != scenes.GLASS:
         own += " House Building Facade Wall Tower"
     return own.split()
 

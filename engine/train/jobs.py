@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from .. import conditions, job, suns
 from ..geometry import anchors, cameras
 from ..models import shading
 from ..passes import GAMMA
-from . import captions, held_out, scenes
+from . import captions, dressing, held_out, scenes
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Case:
 
 AZIMUTH = 0.8  # of the sun, radians
 GREY = 0.5  # of a blockout, sRGB
+NAMES = "called.json"  # beside job.json: what an artist may have called the objects, which job.json only numbers
 
 
 def motion(p: scenes.Passes, index: Tensor, matrix: Tensor) -> Tensor:
@@ -75,6 +77,9 @@ def write(folder: Path, case: Case, order: Sequence[int] = (), **fields: object)
     job.write_camera(folder, p.c2w.numpy()[at], p.K.numpy()[at], np.arange(1, len(at) + 1))
     seen = index.numpy().astype(np.int32)
     job.write_objects(folder, seen, matrix.numpy()[:, at])
+    called = dressing.of_scene(scene, seen.tolist())[1]
+    names = {int(i): str(np.random.default_rng([case.seed, i]).choice(told)) for i, told in zip(seen, called, strict=True)}
+    (folder / NAMES).write_text(json.dumps(names), encoding="utf-8")
     facts = _facts(case, scene)
     job.write_suns(folder, sun_maps(scene, p, np.array(facts["sun"]["direction"])))
     rng = np.random.default_rng(case.seed)
