@@ -17,9 +17,11 @@ HANDED_ON = {    # these read their own arguments
     "need": ".forecast", "models": ".weights.manager",
 }
 TORCH = {    # read when torch is loaded
-    "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000",    # its threads wait awake for a third of a millisecond, no
-    # longer: spinning takes a core from Blender, and falling asleep after every layer cost a quarter of sampling
-    "THP_MEM_ALLOC_ENABLE": "1",    # large tensors in large pages: a sixth of sampling was the system handing out small ones
+    # its threads wait awake for a third of a millisecond, no longer: spinning takes a core from Blender, and falling
+    # asleep after every layer cost a quarter of sampling
+    "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "20000",
+    # large tensors lie in large pages: a sixth of sampling was the system handing out small ones
+    "THP_MEM_ALLOC_ENABLE": "1",
 }
 
 

@@ -86,6 +86,22 @@ def test_the_ball_rolls_without_slipping():
         assert angle * interior.BALL == pytest.approx(dx, abs=1e-5)
 
 
+def test_the_blockout_has_no_material_and_its_camera_goes_through_nothing():
+    from scenes import blockout
+
+    scene = blockout.build()
+    assert expected_format(scene)
+    meshes = [thing for thing in scene.objects if thing.type == "MESH"]
+    assert len(meshes) > 60 and not any(thing.data.materials for thing in meshes)
+    assert {"Tree", "House", "Roof", "Road", "Ground", "Church", "Spire"} <= {thing.name for thing in meshes}
+    clear = []
+    for _ in frames(scene):
+        eye, way = scene.camera.matrix_world.translation, -scene.camera.matrix_world.col[2].xyz
+        hit, where, *_ = scene.ray_cast(bpy.context.evaluated_depsgraph_get(), eye, way)
+        clear.append((where - eye).length if hit else float("inf"))
+    assert min(clear) > 5.0
+
+
 @pytest.mark.parametrize("name", ["exterior", "interior"])
 def test_every_surface_has_a_material_with_a_pattern_or_a_colour(name):
     import importlib

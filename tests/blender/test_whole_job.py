@@ -120,6 +120,27 @@ def test_a_demo_scene_becomes_a_strip_that_follows_its_camera(engine, tools, tmp
     assert report["warp_psnr_db"] > floor["warp_psnr_db"] + 5
 
 
+WORN = {  # of the blockout: what a thing of that name may be made of
+    "Tree": {"leaves"}, "Trunk": {"brown boards", "dark boards", "pale boards"},
+    "Roof": {"red tiles", "slate", "pale tiles"}, "Door": {"brown boards", "dark boards", "pale boards"},
+    "Road": {"asphalt", "cobbles", "earth"}, "Wheel": {"black paint", "brown boards", "dark boards"},
+}  # fmt: skip
+
+
+def test_a_blockout_is_dressed_by_what_its_objects_are_called(engine, tmp_path):
+    """No object has a material: each wears something, copies the same, and a name that tells is believed."""
+    strip = generate(build_demo("blockout", tmp_path), "a village street at golden hour", 30, 31, width=256)
+    folder = assert_strip(strip, "a village street at golden hour", 30, 31)
+    told = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    worn = json.loads((folder / "report.json").read_text(encoding="utf-8"))["finishes"]
+    assert len(told["objects"]) > 60 and all(thing["bare"] for thing in told["objects"])
+    kinds = {}
+    for name, finish in worn.items():
+        kinds.setdefault(name.split(".")[0], set()).add(finish)
+    assert all(len(finishes) == 1 for finishes in kinds.values()) and len(kinds) > 12, kinds
+    assert all(kinds[name] <= finishes for name, finishes in WORN.items()), kinds
+
+
 @pytest.mark.skipif(not FILES, reason="SHOTLOCK_FOREIGN_SCENES names no folder with .blend files")
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_nobody_here_made_is_generated_from_or_refused_in_one_sentence(engine, tmp_path, name):
