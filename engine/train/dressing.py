@@ -47,7 +47,7 @@ NAMED = {  # finish -> what artists call things that wear it, in the words of th
     "water": "Water Sea Ocean Lake River Pond Canal Pool Harbour Stream Sea_Surface Lagoon",
     "tiles": "Roof RoofTop House_Roof Roofs RoofTiles Dormer Tiles Gable Church_Roof Tower_Roof Spire",
     "slate": "Roof RoofTop House_Roof Roofs Slate Church_Roof Tower_Roof Hip_Roof Spire Steeple Gable",
-    "iron": "Lamppost Pole Railing Pipe Antenna Iron Metal StreetLamp Girder Fence Crane Lantern Rail Post",
+    "iron": "Lamppost Pole Railing Pipe Antenna Iron Metal StreetLamp Girder IronFence Crane Lantern Rail Post",
     "skin": "Head Face Hand Arm Neck Hands",
     "paint": "Ball Box Block Vase Hull Body Toy Balloon Cup Sign Car Container Boat Van Bus Truck Chair Lamp Cone",
     "black paint": "Wheel Tyre Tire Wheels Stove Car Piano Box Screen Handle",
