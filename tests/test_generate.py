@@ -19,7 +19,7 @@ from engine.models import lite
 from engine.shot import lamps, open_shot, sun_facts
 from engine.train import jobs
 from engine.train.captions import Brief
-from engine.weights import store
+from engine.weights import machine, store
 
 _spec = importlib.util.spec_from_file_location("job_maker", Path(__file__).parent / "support" / "job_maker.py")
 job_maker = importlib.util.module_from_spec(_spec)
@@ -67,6 +67,20 @@ def test_the_same_job_gives_the_same_bytes(whole, tmp_path):
     job_maker.make_job(tmp_path / "again", **SMALL)
     run(tmp_path / "again")
     assert hashes(tmp_path / "again") == hashes(whole[0])
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_in_the_other_precision_it_is_nearly_the_same_film(tmp_path, monkeypatch, steps):
+    """Whatever the processor here is quick in, both are run: what one refuses the other may let through."""
+    films = []
+    for precision in ("float32", "bfloat16"):
+        monkeypatch.setattr(machine, "probe", lambda: (precision, "told by a test"))  # noqa: B023
+        folder = tmp_path / precision
+        job_maker.make_job(folder, **{**SMALL, "steps": steps})
+        assert run(folder)[0]["machine"]["precision"] == precision
+        films.append([iio.imread(p).astype(float) for p in sorted((folder / "frames").iterdir())])
+    apart = np.abs(np.array(films[0]) - np.array(films[1]))
+    assert 0 < apart.mean() < 1 and np.percentile(apart, 99) < 8, (apart.mean(), apart.max())
 
 
 def again(whole, folder):

@@ -222,8 +222,8 @@ class Lite(nn.Module):
 
     def panes(self, maps: Tensor) -> Tensor:
         """Where panes are, (f, 1, H, W) logits."""
-        clean = torch.cat([maps[:, SLICE[name]] for name in CLEAN], 1)
-        return self.pane(in_channels(clean, self.pane[0]))
+        clean = [in_channels(maps[:, SLICE[name]], self.pane[0]) for name in CLEAN]  # autocast joins no halves
+        return self.pane(in_channels(torch.cat(clean, 1), self.pane[0]))
 
     def early(self, clip: Sample, time: Tensor, tick: Callable[[], None]) -> Tensor:
         """A clip's features before the transformer, (F, E, H/4, W/4)."""
