@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from .. import conditions
 from ..geometry.noise import surface_noise
-from ..models import text
+from ..models import finishes, text
 from ..models.lite import REFERENCE, as_reference
 from . import captions, clips, dressing
 from .cache import keyframe
@@ -160,7 +160,8 @@ class Data:
     def named(self, things: clips.Things) -> Named:
         """Objects under fresh names."""
         facts, names = dressing.seen(things.facts, self.rng), dressing.names(things.called, self.rng)
-        return Named(facts.to(self.device), names.to(self.device), things.finish.to(self.device))
+        facts, names, finish = dressing.surprises(facts, names, things.finish, self.rng)
+        return Named(facts.to(self.device), finishes.encode_names(names).to(self.device), finish.to(self.device))
 
     def item(self, clip: clips.Clip) -> Item:
         """A clip with fresh noise, fresh drops and a keyframe, mirrored at times."""
@@ -268,7 +269,9 @@ def glimpse(picture: Tensor, rng: np.random.Generator) -> Tensor:
     """A part of one of the frames (F, 3, H, W), at times mirrored, as small as a reference is looked at."""
     frame = picture[rng.integers(len(picture))]
     height, width = (max(1, round(side * rng.uniform(LEAST_SEEN, 1))) for side in frame.shape[1:])
-    top, left = (int(rng.integers(whole - part + 1)) for whole, part in zip(frame.shape[1:], (height, width), strict=True))
+    top, left = (
+        int(rng.integers(whole - part + 1)) for whole, part in zip(frame.shape[1:], (height, width), strict=True)
+    )
     part = frame[:, top : top + height, left : left + width]
     return as_reference(part.flip(-1) if rng.random() < 0.5 else part)
 

@@ -14,6 +14,7 @@ from .scenes import Scene, Shape
 
 UNKNOWN = -100  # of no finish: what glows tells its own colour
 NAMELESS = 0.35  # share of the shapes that are called after nothing
+SURPRISE = 0.15  # share of the named ones that are of something else than was built, and called after it: a name outweighs a shape
 JITTER = 0.1  # of an object's facts, of which most are logarithms and shares
 MATT = 0.7  # share of the scenes whose objects tell no gloss: none was given them yet
 GENERIC = ("Cube", "Cylinder", "Cone", "Sphere", "Icosphere", "Plane", "Object", "Mesh", "Geometry", "part", "")
@@ -61,6 +62,9 @@ BY_KIND = {  # (kind, pattern) -> the same where its form says more
 }  # fmt: skip
 
 
+UNDERFOOT = ("grass", "earth", "sand", "asphalt", "cobbles", "water", "grey stone", "brown boards")  # for what faces up
+
+
 def finish(shape: Shape) -> int:
     """The row of FINISHES that a shape wears; UNKNOWN of what glows."""
     if shape.pattern == scenes.GLOWING:
@@ -70,10 +74,30 @@ def finish(shape: Shape) -> int:
     return finishes.nearest(FAMILY[shape.pattern], shape.colour)
 
 
-def names(called: Sequence[Sequence[str]], rng: np.random.Generator) -> Tensor:
-    """What an artist has called some objects this time, encoded; some are called after nothing."""
+def names(called: Sequence[Sequence[str]], rng: np.random.Generator) -> list[str]:
+    """What an artist has called some objects this time; some are called after nothing."""
     chosen = [GENERIC if rng.random() < NAMELESS else options for options in called]
-    return finishes.encode_names([options[int(rng.integers(len(options)))] for options in chosen])
+    return [options[int(rng.integers(len(options)))] for options in chosen]
+
+
+def surprises(
+    facts: Tensor, names: Sequence[str], finish: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, list[str], Tensor]:
+    """The same objects, some of which are of something else, and called so: a lawn where the street was."""
+    facts, names, finish = facts.clone(), list(names), finish.clone()
+    for i, name in enumerate(names):
+        if name not in GENERIC and finish[i] != UNKNOWN and rng.random() < SURPRISE:
+            any_of = UNDERFOOT if facts[i, finishes.UP] > 0.9 else finishes.ROWS
+            worn = str(rng.choice(any_of))
+            options = names_of(worn)
+            names[i], finish[i] = options[int(rng.integers(len(options)))], finishes.ROWS.index(worn)
+            facts[i, finishes.GLOSS] = 0
+    return facts, names, finish
+
+
+def names_of(worn: str) -> list[str]:
+    """What things of a finish are called."""
+    return (NAMED.get(worn) or NAMED[worn.split()[-1]]).split()
 
 
 def seen(facts: Tensor, rng: np.random.Generator) -> Tensor:
@@ -88,8 +112,7 @@ def called(shape: Shape) -> list[str]:
     worn = finish(shape)
     if shape.name or worn == UNKNOWN:
         return [shape.name or "Lamp"]
-    words = finishes.ROWS[worn]
-    own = BY_KIND.get((shape.kind, shape.pattern)) or NAMED.get(words) or NAMED[words.split()[-1]]
+    own = BY_KIND.get((shape.kind, shape.pattern)) or " ".join(names_of(finishes.ROWS[worn]))
     if shape.inside and shape.kind != "ground":
         own = "Room Walls Interior Wall"
     elif shape.windows and shape.pattern != scenes.GLASS:
