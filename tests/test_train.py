@@ -181,6 +181,12 @@ def test_a_name_tells_what_a_thing_is_made_of(kind, pattern, colour, name):
     assert name in told and 0.5 < np.mean([one in told for one in drawn]) < 0.8
 
 
+@pytest.mark.parametrize("name, flesh", [("Head", True), ("Car", False), ("", False)])
+def test_only_people_are_of_skin(name, flesh):
+    shape = scenes.Shape("ellipsoid", (0, 0, 0), (1, 1, 1), scenes.SKIN, name=name)
+    assert (finishes.ROWS[dressing.finish(shape)] == "skin") == flesh
+
+
 def test_some_things_are_of_what_they_are_called_whatever_their_shape():
     facts = torch.zeros(4000, finishes.FACTS)
     facts[::2, finishes.UP] = 1.0

@@ -18,9 +18,10 @@ SURPRISE = 0.15  # share of the named ones that are of something else than was b
 JITTER = 0.1  # of an object's facts, of which most are logarithms and shares
 MATT = 0.7  # share of the scenes whose objects tell no gloss: none was given them yet
 GENERIC = ("Cube", "Cylinder", "Cone", "Sphere", "Icosphere", "Plane", "Object", "Mesh", "Geometry", "part", "")
+FLESH = ("Head", "Face", "Hand")  # shapes of the scene maker that are skin: nothing else is, whatever its colour
 GRAIN = [name for name, made in finishes.FINISHES.items() if made.pattern == "grain"]
 FAMILY = {  # pattern -> finishes that it may be
-    scenes.PLAIN: [*(n for n in GRAIN if n not in ("earth", "sand", "asphalt", "water")), "iron"],
+    scenes.PLAIN: [*(n for n in GRAIN if n not in ("earth", "sand", "asphalt", "water", "skin")), "iron"],
     scenes.BRICK: ["red brick", "brown brick", "pale brick"],
     scenes.STONE: ["grey stone", "tan stone"],
     scenes.WOOD: ["brown boards", "dark boards", "pale boards"],
@@ -71,6 +72,8 @@ def finish(shape: Shape) -> int:
         return UNKNOWN
     if shape.pattern == scenes.PLAIN and shape.gloss > 0.85 and max(shape.colour) < 0.2:
         return finishes.ROWS.index("dark glass")
+    if shape.name in FLESH:
+        return finishes.ROWS.index("skin")
     return finishes.nearest(FAMILY[shape.pattern], shape.colour)
 
 
