@@ -122,7 +122,7 @@ def test_a_demo_scene_becomes_a_strip_that_follows_its_camera(engine, tools, tmp
 
 WORN = {  # of the blockout: what a thing of that name may be made of
     "Tree": {"leaves"}, "Trunk": {"brown boards", "dark boards", "pale boards"},
-    "Roof": {"red tiles", "slate", "pale tiles"}, "Door": {"brown boards", "dark boards", "pale boards"},
+    "Roof": {"red tiles", "slate", "pale tiles"}, "Door": {"brown boards", "dark boards", "pale boards", "white paint"},
     "Road": {"asphalt", "cobbles", "earth"}, "Wheel": {"black paint", "brown boards", "dark boards"},
 }  # fmt: skip
 
