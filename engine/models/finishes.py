@@ -203,9 +203,9 @@ def covered(facts: Tensor, paint: Paint) -> list[bool]:
     return [bool(share > 0.5 and paint.cover > 0) for share in lies]
 
 
-def nearest(pattern: Sequence[str], colour: Colour) -> int:
+def nearest(names: Sequence[str], colour: Colour) -> int:
     """The row of the finish that is nearest in colour among those of some names; all where none is named."""
-    rows = [ROWS.index(name) for name in pattern] or list(range(len(ROWS)))
+    rows = [ROWS.index(name) for name in names] or list(range(len(ROWS)))
     wanted = torch.tensor(colour).clamp_min(0.01).log()
     return min(rows, key=lambda i: float((torch.tensor(FINISHES[ROWS[i]].colour).log() - wanted).norm()))
 

@@ -16,12 +16,12 @@ from .. import conditions
 from ..measure.warp import ssim
 from ..models.codec import Codec, CodecConfig, guide_of
 from ..weights import machine
-from .data import Data, Drops, Item, Pool, Sizes
+from .data import Data, Drops, Item, PoolLimits, Sizes
 from .loop import Recipe, taken_up
 from .sheet import held_out
 
 STAGES = [(0.0, Sizes((1, 5, 5, 9), 64 * 96, 112 * 176)), (0.7, Sizes((1, 5, 9, 13), 96 * 128, 160 * 272))]
-DROPS = Drops(base=0.1, caption=1.0, cache=1.0)
+DROPS = Drops(base=0.1, caption=1.0, cache=1.0, reactive=1.0, reference=1.0)
 CHOSEN = 3  # frames that come back at full size in a step
 KL = 1e-5  # keeps latents near a unit ball; more costs detail
 EDGES = 1.0  # weight of the differences between neighbours
@@ -35,7 +35,8 @@ class LearnCodec:
     family: str = "codec"
     columns: tuple[str, ...] = ("colour", "edges", "kl")
     drops: Drops = DROPS
-    pool: Pool = field(default_factory=Pool)
+    what: str = "codec"
+    pool: PoolLimits = field(default_factory=PoolLimits)
 
     def model(self, folder: Path) -> Codec:
         model = Codec(self.config)

@@ -41,7 +41,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    a = parser().parse_args(argv)
+    p = parser()
+    a = p.parse_args(argv)
+    if a.clips and a.what != "lite":
+        p.error(f"--clips teach lite: they say nothing to --what {a.what}")
     own = team.join(a.device)
     recipe = Recipe(
         minutes=a.minutes, most_steps=a.steps, rate=a.rate, seed=a.seed, threads=a.threads, words_first=a.words_first,
@@ -62,4 +65,4 @@ def main(argv: list[str]) -> int:
 
 def task(a: argparse.Namespace) -> Task:
     """What is learnt, from what else than procedural scenes."""
-    return Learn(filmed=BlenderClips(a.clips, a.clips_share)) if a.clips and a.what == "lite" else TASKS[a.what]()
+    return Learn(filmed=BlenderClips(a.clips, a.clips_share)) if a.clips else TASKS[a.what]()

@@ -165,8 +165,7 @@ def unpainted(folder: Path, weights: Path) -> dict[str, float | None]:
     objects have the names that an artist may have given them."""
     shot = open_shot(folder)
     bare = replace(shot, passes={name: array for name, array in shot.passes.items() if name != "base"})
-    called = job.load_json(folder / jobs.NAMES)
-    names = [{**thing, "name": called[str(thing["index"])]} for thing in shot.job.objects]
+    names = [{"index": int(i), "name": name} for i, name in job.load_json(folder / jobs.NAMES).items()]
     at = shot.frames // 2
     truth = cv2.imread(str(folder / "truth" / job.frame_name(at)))[None, ..., ::-1]
     facts = [np.asarray(shot.passes[name][at])[None] for name in ("depth", "index", "normal")]

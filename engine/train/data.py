@@ -8,6 +8,7 @@ owns some of them, and all streams together are the same data however many proce
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolLimits:
     """How many clips are kept and made."""
 
     most: int = 64
@@ -110,12 +111,13 @@ class Data:
 
     def __init__(
         self, seed: int, drops: Drops = Drops(), stream: int = 0, streams: int = 1,
-        device: torch.device = PROCESSOR, kept: Pool = Pool(),
+        device: torch.device = PROCESSOR, kept: PoolLimits = PoolLimits(),
     ) -> None:  # fmt: skip
         self.seed, self.drops, self.stream, self.streams, self.device = seed, drops, stream, streams, device
         self.rng = np.random.default_rng([seed, stream])
         self.draws = torch.Generator().manual_seed(seed * 7919 + stream)  # of times and noise, as tensors
         self.made, self.kept = 0, kept
+        self.spent = 0.0  # seconds that making clips took in this sitting, once the first pool was there
         self.pool: deque[tuple[int, Size, clips.Clip]] = deque(maxlen=kept.most)
         self.statistics: dict[str, deque[Tensor]] = {place: deque(maxlen=BANK) for place in captions.PLACES}
 
@@ -153,14 +155,17 @@ class Data:
             pixels += math.prod(size)
             if pixels >= PACK:
                 break
+        began = time.monotonic()
         for _ in range(self.kept.fresh or math.ceil(len(chosen) / REUSE)):
             self.make(sizes)
+        self.spent += time.monotonic() - began
         return chosen
 
     def named(self, things: clips.Things) -> Named:
         """Objects under fresh names."""
-        facts, names = dressing.seen(things.facts, self.rng), dressing.names(things.called, self.rng)
-        facts, names, finish = dressing.surprises(facts, names, things.finish, self.rng)
+        names = dressing.names(things.called, self.rng)
+        facts, names, finish = dressing.surprises(things.facts, names, things.finish, self.rng)
+        facts = dressing.jittered(facts, self.rng)
         return Named(facts.to(self.device), finishes.encode_names(names).to(self.device), finish.to(self.device))
 
     def item(self, clip: clips.Clip) -> Item:

@@ -18,7 +18,7 @@ SURPRISE = 0.15  # share of the named ones that are of something else than was b
 JITTER = 0.1  # of an object's facts, of which most are logarithms and shares
 MATT = 0.7  # share of the scenes whose objects tell no gloss: none was given them yet
 GENERIC = ("Cube", "Cylinder", "Cone", "Sphere", "Icosphere", "Plane", "Object", "Mesh", "Geometry", "part", "")
-FLESH = ("Head", "Face", "Hand")  # shapes of the scene maker that are skin: nothing else is, whatever its colour
+FLESH = ("Head",)  # shapes of the scene maker that are skin: nothing else is, whatever its colour
 GRAIN = [name for name, made in finishes.FINISHES.items() if made.pattern == "grain"]
 FAMILY = {  # pattern -> finishes that it may be
     scenes.PLAIN: [*(n for n in GRAIN if n not in ("earth", "sand", "asphalt", "water", "skin")), "iron"],
@@ -51,13 +51,13 @@ NAMED = {  # finish -> what artists call things that wear it, in the words of th
     "slate": "Roof RoofTop House_Roof Roofs Slate Church_Roof Tower_Roof Hip_Roof Spire Steeple Gable",
     "iron": "Lamppost Pole Railing Pipe Antenna Iron Metal StreetLamp Girder IronFence Crane Lantern Rail Post",
     "skin": "Head Face Hand Arm Neck Hands",
-    "paint": "Ball Box Block Vase Hull Body Toy Balloon Cup Sign Car Container Boat Van Bus Truck Chair Lamp Cone",
+    "paint": "Ball Box Block Vase Hull Body Toy Balloon Cup Sign Car Container Boat Van Bus Truck Chair Lamp",
     "black paint": "Wheel Tyre Tire Wheels Stove Car Piano Box Screen Handle",
-    "white paint": "Fridge Bathtub Sail Sink Cabinet Plate Radiator Cube Wall Door",
+    "white paint": "Fridge Bathtub Sail Sink Cabinet Plate Radiator Wall Door",
 }  # fmt: skip
 BY_KIND = {  # (kind, pattern) -> the same where its form says more
     ("ground", scenes.BRICK): "Floor Ground Patio", ("ground", scenes.STONE): "Ground Floor Rock Terrain Cliff",
-    ("ground", scenes.WOOD): "Floor Parquet Floorboards Deck WoodFloor Stage", ("ground", scenes.PLAIN): "Floor Table Backdrop Ground Plane Studio",
+    ("ground", scenes.WOOD): "Floor Parquet Floorboards Deck WoodFloor Stage", ("ground", scenes.PLAIN): "Floor Table Backdrop Ground Studio",
     ("ground", scenes.TILES): "Floor Tiles Bathroom_Floor Kitchen_Floor", ("ground", scenes.CHECKER): "Floor Table Tiles Backdrop",
     ("cone", scenes.STONE): "Mountain Peak Rock Summit Mountains", ("cone", scenes.WOOD): "Trunk Mast Pole Post Tree_Trunk Stem Log",
 }  # fmt: skip
@@ -103,7 +103,7 @@ def names_of(worn: str) -> list[str]:
     return (NAMED.get(worn) or NAMED[worn.split()[-1]]).split()
 
 
-def seen(facts: Tensor, rng: np.random.Generator) -> Tensor:
+def jittered(facts: Tensor, rng: np.random.Generator) -> Tensor:
     """Facts (N, FACTS) a little off, as another artist's object of the kind would have them."""
     out = facts + torch.from_numpy(rng.normal(0, JITTER, tuple(facts.shape))).float()
     out[:, finishes.GLOSS] *= float(rng.random() >= MATT)

@@ -29,10 +29,10 @@ from ..shot import Shot, open_shot
 from ..weights import store
 from . import aims, baselines, blender, costs, evaluate_blender, held_out, scenes
 from .captions import Brief
-from .jobs import Case, write
+from .jobs import Case, write, write_frames
 
 CAMERA = ("rot_err_deg", "trans_err_percent", "flow_epe_over_motion", "warp_psnr_db", "warp_ssim", "warp_margin_db",
-          "revisit_psnr_db", "revisit_de", "detail")  # fmt: skip
+          "sampson_px", "revisit_psnr_db", "revisit_zncc", "revisit_de", "detail")  # fmt: skip
 HELD_OUT = 20_000_000  # seeds from here on are never trained on
 TRAVELS = 0.5  # metres
 QUICK, FULL = (17, 144, 256), (49, 256, 448)
@@ -48,7 +48,9 @@ WORDS = (
     "in a storm", "black and white film noir", "watercolour painting", "pencil drawing", "cartoon, cel shaded", "neon outlines, cyberpunk",
 )  # fmt: skip
 MATERIALS = ("brick", "plaster", "wood", "grass", "metal", "glass")
+STYLE = "watercolour painting"
 STILL = (1, 96, 160)
+RED, NEAR_RED, COLOURED = 40.0, 25.0, 10.0  # degrees of Lab hue of sRGB's red, how far off is still red; chroma that has a hue
 SEEDS = 16  # of the pairs, each with a scene of its own
 VEIL_MARGIN, FAINT = 2, 0.1  # pixels beside silhouettes; L* that 8 bits cannot tell from nothing
 
@@ -79,7 +81,7 @@ def follow_case(folder: Path, case: Case, weights: Path) -> dict[str, Any]:
         reports[who] = {key: report.get(key) for key in CAMERA}
         pictured[who] = sharpness(shot, pictures(folder / name), truth)
     return {"camera": reports, "sharpness": pictured["lite"], "pictures": {who: pictured[who] for who in baselines.BASELINES},
-            "told": told_more(folder, weights, truth), "unpainted": costs.unpainted(folder, weights),
+            "told": told_more(folder, weights, truth), "styled": styled(folder, weights), "unpainted": costs.unpainted(folder, weights),
             "seconds": round(seconds, 1)}  # fmt: skip
 
 
@@ -101,6 +103,18 @@ def told_more(folder: Path, weights: Path, truth: np.ndarray) -> dict[str, Any]:
         out[name] = sharpness(open_shot(folder), pictures(other / "frames"), truth, slice(1, -1))
         shutil.rmtree(other)
     return out
+
+
+def styled(folder: Path, weights: Path) -> dict[str, float | None]:
+    """The camera's figures of the same take as a painting: a style must not move them."""
+    other = folder.with_name(f"{folder.name}_styled")
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("frames*", "report.json", "state"))
+    told = job.read(other)
+    job.write(replace(told, prompt=f"{told.prompt}, {STYLE}"))
+    generate(other, silent, never, weights)
+    report = measure(other)
+    shutil.rmtree(other)
+    return {key: report.get(key) for key in CAMERA}
 
 
 def moving(case: Case) -> Case:
@@ -132,7 +146,7 @@ def sharpness(
         "high_pass_correlation": quality.high_pass_correlation(made, truth, *facts),
         "graded_base_high_pass_correlation": quality.high_pass_correlation(base, truth, *facts),
         "mse": float((((made.astype(np.float32) - truth) / 255)[solid] ** 2).mean()),
-        "graded_mse": float(graded.mse), "graded_base_mse": float(grade.mse),
+        "graded_mse": float(graded.mse), "graded_base_mse": float(grade.mse), "lab_change": quality.lab_change(made, base),
         "spectrum_4px": quality.spectrum_peaks(made)[4], "spectrum_16px": quality.spectrum_peaks(made)[16],
     }  # fmt: skip
 
@@ -166,9 +180,12 @@ def brief_case(folder: Path, case: Case, weights: Path, steps: int) -> dict[str,
     write(folder, case, steps=steps)
     generate(folder, silent, never, weights)
     own, ceiling = measure(folder), measure(folder, folder / "truth")
-    sharp = sharpness(open_shot(folder), pictures(folder / "frames"), pictures(folder / "truth"))
+    made = pictures(folder / "frames")
+    write_frames(folder / "floor", np.repeat(made[:1], len(made), 0))
+    floor = measure(folder, folder / "floor")
+    sharp = sharpness(open_shot(folder), made, pictures(folder / "truth"))
     keys = ("rot_err_deg", "warp_psnr_db")
-    return {**{k: own[k] for k in keys}, "ceiling_warp_psnr_db": ceiling["warp_psnr_db"],
+    return {**{k: own[k] for k in keys}, "ceiling_warp_psnr_db": ceiling["warp_psnr_db"], "floor_warp_psnr_db": floor["warp_psnr_db"],
             "high_pass_correlation": sharp["high_pass_correlation"], "spectrum_16px": sharp["spectrum_16px"]}  # fmt: skip
 
 
@@ -267,16 +284,36 @@ def prompts(folder: Path, weights: Path) -> dict[str, Any]:
     model, shots = load_model(weights), still_shots(folder, SEEDS)
     out = {}
     for pair in PAIRS:
-        found = []
-        for seed, shot in enumerate(shots):
-            a, b = (pair.value(quality.lab(bench_quality.still(shot, model, 0, prompt=p, seed=seed)), shot)
-                    for p in (pair.more, pair.less))  # fmt: skip
-            found.append(a - b)
-        d = np.array(found)
-        out[pair.name] = {"mean": float(d.mean()), "effect": float(d.mean() / max(d.std(ddof=1), 1e-9)),
+        values = np.array([[pair.value(quality.lab(bench_quality.still(shot, model, 0, prompt=p, seed=seed)), shot)
+                            for p in (pair.more, pair.less)] for seed, shot in enumerate(shots)])  # fmt: skip
+        d = values[:, 0] - values[:, 1]
+        out[pair.name] = {"more": float(values[:, 0].mean()), "less": float(values[:, 1].mean()), "mean": float(d.mean()), "effect": float(d.mean() / max(d.std(ddof=1), 1e-9)),
                           "p": sign_test(d), "shuffled_p": shuffled(d), "aim": pair.least}  # fmt: skip
         say(f"{pair.name}: {d.mean():.2f}, p {sign_test(d):.1g}")
     return out
+
+
+def red_object(folder: Path, weights: Path) -> dict[str, float]:
+    """What a prompt says of one thing: how much of the largest one is red where the prompt calls it so, how much was
+    before, and how far the rest of the picture has changed."""
+    model, inside, before, outside = load_model(weights), [], [], []
+    for seed, shot in enumerate(still_shots(folder, SEEDS)):
+        index = np.asarray(shot.passes["index"][0])
+        largest = int(np.bincount(index[index > scenes.GROUND_INDEX]).argmax())
+        named = {"objects": ({"index": largest, "name": "Lighthouse"},), "seed": seed}
+        plain, red = (quality.lab(bench_quality.still(shot, model, 0, prompt=p, **named)) for p in ("a lighthouse", "a red lighthouse"))
+        at = index == largest
+        inside.append(red_share(red[at]))
+        before.append(red_share(plain[at]))
+        outside.append(float(np.linalg.norm(red - plain, axis=-1)[~at].mean()))
+    return {"inside": float(np.mean(inside)), "before": float(np.mean(before)), "outside_de": float(np.mean(outside))}
+
+
+def red_share(lab: np.ndarray) -> float:
+    """Of pixels (N, 3), those of a hue near red's."""
+    hue = np.degrees(np.arctan2(lab[:, 2], lab[:, 1]))
+    off = np.abs((hue - RED + 180) % 360 - 180)
+    return float(((off <= NEAR_RED) & (np.hypot(lab[:, 1], lab[:, 2]) > COLOURED)).mean())
 
 
 def features(picture: np.ndarray) -> np.ndarray:
@@ -358,18 +395,18 @@ def table(found: dict[str, Any]) -> str:
 
 def own_table(found: dict[str, Any]) -> str:
     """What was judged on this project's own scenes; the aims first."""
-    lines = [aims.table(found), "", "| scene | | rot deg | path % | flow | warp dB | margin | revisit dB | dE |", "|---|---|---|---|---|---|---|---|---|"]
-    keys = ("rot_err_deg", "trans_err_percent", "flow_epe_over_motion", "warp_psnr_db", "warp_margin_db", "revisit_psnr_db", "revisit_de")
+    lines = [aims.table(found), "", "| scene | | rot deg | path % | flow | warp dB | margin | Sampson px | revisit dB | ZNCC | dE |", "|---|---|---|---|---|---|---|---|---|---|---|"]
+    keys = ("rot_err_deg", "trans_err_percent", "flow_epe_over_motion", "warp_psnr_db", "warp_margin_db", "sampson_px", "revisit_psnr_db", "revisit_zncc", "revisit_de")
     for scene, case in found["follow"].items():
-        for who, report in case["camera"].items():
-            lines.append(f"| {scene} | {who.replace('_', ' ')} | " + " | ".join(_cell(report[k]) for k in keys) + " |")
-    lines += ["", "| scene | detail energy | correlation | base's | mse | graded | best grade of base | seconds |", "|---|---|---|---|---|---|---|---|"]
-    names = ("energy_share", "high_pass_correlation", "graded_base_high_pass_correlation", "mse", "graded_mse", "graded_base_mse")
+        for who, report in (case["camera"] | ({"lite as a painting": case["styled"]} if "styled" in case else {})).items():
+            lines.append(f"| {scene} | {who.replace('_', ' ')} | " + " | ".join(_cell(report.get(k)) for k in keys) + " |")
+    lines += ["", "| scene | detail energy | correlation | base's | mse | graded | best grade of base | Lab change to the base | seconds |", "|---|---|---|---|---|---|---|---|---|"]
+    names = ("energy_share", "high_pass_correlation", "graded_base_high_pass_correlation", "mse", "graded_mse", "graded_base_mse", "lab_change")
     for scene, case in found["follow"].items():
-        lines.append(f"| {scene} | " + " | ".join(_cell(case["sharpness"][k], 3) for k in names) + f" | {case['seconds']} |")
-    lines += ["", "| size or steps | warp dB | ceiling | correlation | spectrum 16 px |", "|---|---|---|---|---|"]
+        lines.append(f"| {scene} | " + " | ".join(_cell(case["sharpness"].get(k), 3) for k in names) + f" | {case['seconds']} |")
+    lines += ["", "| size or steps | warp dB | ceiling | floor | correlation | spectrum 16 px |", "|---|---|---|---|---|---|"]
     for name, row in found["shapes"].items():
-        lines.append(f"| {name} | " + " | ".join(_cell(row[k]) for k in ("warp_psnr_db", "ceiling_warp_psnr_db", "high_pass_correlation", "spectrum_16px")) + " |")
+        lines.append(f"| {name} | " + " | ".join(_cell(row.get(k)) for k in ("warp_psnr_db", "ceiling_warp_psnr_db", "floor_warp_psnr_db", "high_pass_correlation", "spectrum_16px")) + " |")
     lines += ["", "| scene | | mse | correlation | detail energy |", "|---|---|---|---|---|"]
     for scene, case in found["follow"].items():
         told = {f"lite, {name}": row for name, row in case.get("told", {}).items()}
@@ -400,7 +437,7 @@ def evaluate(work: Path, weights: Path, quick: bool, clips: Path | None = None, 
         found["blender"] = evaluate_blender.evaluate(clips, work, weights, say)
     return found if only_blender else found | {
         "follow": follows(work, weights, quick), "shapes": shapes(work, weights),
-        "prompts": prompts(work, weights), "apart": words_apart(work, weights, quick), "costs": all_costs(work, weights, quick),
+        "prompts": prompts(work, weights), "red_object": red_object(work, weights), "apart": words_apart(work, weights, quick), "costs": all_costs(work, weights, quick),
     }  # fmt: skip
 
 

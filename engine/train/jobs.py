@@ -77,8 +77,9 @@ def write(folder: Path, case: Case, order: Sequence[int] = (), **fields: object)
     job.write_camera(folder, p.c2w.numpy()[at], p.K.numpy()[at], np.arange(1, len(at) + 1))
     seen = index.numpy().astype(np.int32)
     job.write_objects(folder, seen, matrix.numpy()[:, at])
-    called = dressing.of_scene(scene, seen.tolist())[1]
-    names = {int(i): str(np.random.default_rng([case.seed, i]).choice(told)) for i, told in zip(seen, called, strict=True)}
+    every = [scenes.GROUND_INDEX, *seen.tolist()]
+    called = dressing.of_scene(scene, every)[1]
+    names = {i: str(np.random.default_rng([case.seed, i]).choice(told)) for i, told in zip(every, called, strict=True)}
     (folder / NAMES).write_text(json.dumps(names), encoding="utf-8")
     facts = _facts(case, scene)
     job.write_suns(folder, sun_maps(scene, p, np.array(facts["sun"]["direction"])))

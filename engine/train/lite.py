@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from .. import conditions
 from ..diffusion import schedule
 from ..models import shading
-from ..models.lite import Lite, LiteConfig, Sample
+from ..models.lite import Lite, LiteConfig, Sample, config_of
 from ..weights import machine, store
 from . import blender_clips, captions
-from .data import Data, Drops, Item, Named, Pool, Sizes
+from .data import Data, Drops, Item, Named, PoolLimits, Sizes
 from .loop import Recipe, taken_up
 from .sheet import sheet
 
@@ -63,13 +63,15 @@ class Learn:
     family: str = "lite"
     columns: tuple[str, ...] = ("shaded", "whole", "small", "look", "pane", "base", "finish", "seen", "briefs")
     drops: Drops = field(default_factory=Drops)
-    pool: Pool = field(default_factory=Pool)
+    what: str = "lite"
+    pool: PoolLimits = field(default_factory=PoolLimits)
 
     def model(self, folder: Path) -> Lite:
-        model = Lite(self.config)
+        kept = store.config(folder, self.family) if store.shards(folder, self.family) else {}
+        model = Lite(replace(self.config, words=self.config.words or config_of(kept).words) if kept else self.config)
         centre(model)
         taken_up(model, folder, self.family)
-        if store.shards(folder, self.family) and store.config(folder, self.family).get("clips", "") != self.clips():
+        if kept and kept.get("clips", "") != self.clips():
             print("other clips from Blender than these weights knew: what follows repeats no other run", flush=True)
         return model
 
@@ -105,7 +107,8 @@ class LearnFinishes(Learn):
     fresh names at every use. A dresser that sees few clips often, always under one name, knows them by heart."""
 
     columns: tuple[str, ...] = ("finish",)
-    pool: Pool = field(default_factory=lambda: Pool(512, 1))
+    what: str = "finishes"
+    pool: PoolLimits = field(default_factory=lambda: PoolLimits(512, 1))
 
     def model(self, folder: Path) -> Lite:
         model = super().model(folder)

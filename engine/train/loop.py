@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..weights import store
 from . import run_state
-from .data import Data, Drops, Pool, Sizes
+from .data import Data, Drops, PoolLimits, Sizes
 from .team import Team, spread_like, whole
 
 FIRST_POOL = 24  # clips made before the first step
@@ -62,6 +62,10 @@ class Task(Protocol):
         """Of the weights' files."""
 
     @property
+    def what(self) -> str:
+        """Of these weights what is learnt, as `--what` names it: a state and a log are of one task."""
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Of the log, after step, seconds and norm."""
 
@@ -70,7 +74,7 @@ class Task(Protocol):
         """How often conditions are left out."""
 
     @property
-    def pool(self) -> Pool:
+    def pool(self) -> PoolLimits:
         """How many clips there are to choose from."""
 
     def model(self, folder: Path) -> nn.Module:
@@ -114,6 +118,7 @@ class Run:
     team: Team = ALONE
     step: int = 0
     seconds: float = 0.0  # of training, in all sittings
+    sitting: float = 0.0  # seconds of this one
     name: str = field(default_factory=lambda: secrets.token_hex(8))  # weights and state of one run know each other by it
 
     @property
@@ -179,6 +184,8 @@ def begin(folder: Path, recipe: Recipe, task: Task, team: Team = ALONE) -> Run:
     kept = run_state.load(folder)
     if kept is not None and kept.facts["run"] != store.config(folder, task.family)["trained"].get("run"):
         kept = None  # a state of another run says nothing about these weights
+    if kept is not None and kept.facts.get("what", task.family) != task.what:
+        kept = None  # nor does one of another task, which counted its own steps
     if kept is not None:
         store.fill(learner.model, kept.groups["raw"], task.family)
     team.shard(learner, [m for part in learner.model.children() for m in spread_parts(part)])
@@ -239,7 +246,7 @@ def train(folder: Path, recipe: Recipe, task: Task, limit: float = math.inf, lim
     saved = began
     while run.share < 1 and run.step < last:
         passed, since_saved = team.told(time.monotonic() - began, time.monotonic() - saved)
-        run.seconds = before + passed
+        run.seconds, run.sitting = before + passed, passed
         if passed >= limit or run.share >= 1:
             break
         recent.append(one_step(run))
@@ -277,13 +284,17 @@ def one_step(run: Run) -> dict[str, float]:
 
 def log(run: Run, recent: deque[dict[str, float]]) -> None:
     mean = {k: round(float(np.mean([r[k] for r in recent if k in r])), 5) for k in recent[-1]}
-    row = {"step": run.step, "seconds": round(run.seconds), **mean}
+    making = max(data.spent for data in run.streams.values()) / max(run.sitting, 1e-6)
+    row = {"step": run.step, "seconds": round(run.seconds), "making": round(making, 2), **mean}
     if not run.team.leads:
         return
-    path = run.folder / "log.csv"
+    path = run.folder / log_name(run.task)
+    columns = ["step", "seconds", "making", "norm", *run.task.columns]
+    if path.exists() and path.read_text().partition("\n")[0].strip() != ",".join(columns):
+        path.replace(path.with_suffix(".old.csv"))  # of a version that logged otherwise
     fresh = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, ["step", "seconds", "norm", *run.task.columns])
+        writer = csv.DictWriter(file, columns)
         if fresh:
             writer.writeheader()  # rows of a phase without pictures leave their columns empty
         writer.writerow(row)
@@ -291,9 +302,13 @@ def log(run: Run, recent: deque[dict[str, float]]) -> None:
     print(f"{row}  {left / 60:.0f} min left", flush=True)
 
 
+def log_name(task: Task) -> str:
+    return "log.csv" if task.what == task.family else f"log-{task.what}.csv"
+
+
 def checkpoint(run: Run, final: bool = False) -> None:
     """Averaged weights, the state of the run, and at times a sheet of held-out pictures."""
-    done = {"run": run.name, "steps": run.step, "seconds": round(run.seconds)}
+    done = {"what": run.task.what, "run": run.name, "steps": run.step, "seconds": round(run.seconds)}
     facts = {**run.task.facts(run.model), "trained": {**asdict(run.recipe), **done}}
     average = {key: whole(value) for key, value in run.average.items()}
     if run.team.leads:
@@ -315,7 +330,7 @@ def keep(run: Run, average: dict[str, Tensor]) -> None:
     if not run.team.leads:
         return
     facts = {
-        "run": run.name, "step": run.step, "seconds": run.seconds,
+        "what": run.task.what, "run": run.name, "step": run.step, "seconds": run.seconds,
         "data": streams, "updates": run_state.steps_of(run.optimiser, run.model),
     }  # fmt: skip
     run_state.save(run.folder, run_state.RunState(facts, {"raw": raw, "average": average, **moments}))

@@ -32,7 +32,7 @@ WALL = {  # material -> linear colours, pattern
     "paint": (((0.80, 0.58, 0.14), (0.2, 0.45, 0.22), (0.2, 0.35, 0.6), (0.7, 0.25, 0.2), (0.6, 0.35, 0.5)), PLAIN),
 }
 HAS_WINDOWS = frozenset((PLAIN, BRICK, STONE, WOOD, GLASS))
-FIRST_INDEX = 2  # of the shapes in the index pass; 1 is the ground, 0 the sky
+GROUND_INDEX, FIRST_INDEX = 1, 2  # of the ground and of the first shape in the index pass; 0 is the sky
 STRIDE = 24.0  # frames of a swing to and fro
 PANE = 3.0  # windows are this many metres apart
 
