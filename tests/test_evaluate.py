@@ -1,15 +1,16 @@
 """The judge on this project's own scenes: its measures against exact answers, its baselines, its table of aims."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from engine import job, windows
+from engine import job, quality, windows
 from engine.geometry.shadows import RenderedMap
 from engine.shot import open_shot, shadows
-from engine.train import aims, baselines, costs, evaluate, held_out, scenes
+from engine.train import aims, baselines, costs, evaluate, held_out, jobs, scenes
 from engine.train.captions import Brief
 from engine.train.jobs import Case, write
 from engine.weights import store
@@ -76,6 +77,26 @@ def test_a_model_that_is_not_told_the_camera_is_told_all_else(folder, tmp_path):
         assert all((np.asarray(array[f]) == np.asarray(shot.passes[name][0])).all() for f in range(shot.frames))
     same = ("prompt", "seed", "steps", "size", "crop", "scene")
     assert all(getattr(held.job, name) == getattr(shot.job, name) for name in same)
+
+
+def test_red_is_what_is_near_reds_hue_and_has_colour():
+    red, orange, grey, green = (quality.lab(np.uint8([[[*c]]]))[0, 0] for c in ((230, 20, 20), (240, 150, 20), (90, 80, 80), (20, 200, 20)))
+    assert evaluate.red_share(np.array([red, orange, grey, green])) == 0.25
+
+
+def test_without_base_colours_a_scene_is_judged_nameless_and_named(tmp_path):
+    """The ground has a name as all else has: it is most of the picture."""
+    folder = write(tmp_path / "job", Case("bare", STREET, (3, 64, 96), 20_000_001, "colonnade"))
+    called = json.loads((folder / jobs.NAMES).read_text())
+    assert called[str(scenes.GROUND_INDEX)] and len(called) > 3
+    found = costs.unpainted(folder, store.BUNDLED)
+    assert found["energy_share"] > 0 and found["named_energy_share"] > 0 and found["energy_share"] != found["named_energy_share"]
+
+
+def test_a_style_that_moves_the_camera_is_told():
+    still, moved = (case(0.2) | {"styled": case(r)["camera"]["lite"]} for r in (0.2, 0.3))
+    assert aims.style([still]).reached and not aims.style([moved]).reached and "+50%" in aims.style([moved]).figure
+    assert aims.style([case(0.2)]).figure == aims.NEVER
 
 
 def test_constraints_are_weighed_against_a_take_that_has_none(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from engine import generate as generating
 from engine.generate import begin, cast_shadows, generate, look_back, read_prompt, window_maps, window_noise
 from engine.models import lite
 from engine.shot import lamps, open_shot, sun_facts
-from engine.train import jobs
+from engine.train import evaluate, jobs
 from engine.train.captions import Brief
 from engine.weights import machine, store
 
@@ -81,6 +81,16 @@ def test_in_the_other_precision_it_is_nearly_the_same_film(tmp_path, monkeypatch
         films.append([iio.imread(p).astype(float) for p in sorted((folder / "frames").iterdir())])
     apart = np.abs(np.array(films[0]) - np.array(films[1]))
     assert 0 < apart.mean() < 1 and np.percentile(apart, 99) < 8, (apart.mean(), apart.max())
+
+
+@pytest.mark.parametrize("width, height", evaluate.SHAPES)
+def test_any_shape_is_made_in_half_the_sizes_that_are_judged(tmp_path, width, height):
+    """Wide, tall, square."""
+    size = width // 32 * job.PATCH, height // 32 * job.PATCH
+    job_maker.make_job(tmp_path, frames=3, width=size[0], height=size[1], steps=2)
+    run(tmp_path)
+    made = [iio.imread(path) for path in sorted((tmp_path / "frames").iterdir())]
+    assert [picture.shape for picture in made] == 3 * [(size[1], size[0], 3)] and all(p.std() > 2 for p in made)
 
 
 def again(whole, folder):

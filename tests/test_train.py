@@ -16,7 +16,7 @@ import torch
 
 from engine.geometry import cameras
 from engine.geometry.reproject import View, reproject
-from engine.models import finishes
+from engine.models import finishes, shading
 from engine.models.lite import LiteConfig
 from engine.passes import GAMMA
 from engine.prompt.words import not_understood
@@ -133,6 +133,32 @@ def test_a_run_writes_weights_and_a_log(tmp_path, quick):
     assert rows and float(rows[-1]["briefs"]) > 0
 
 
+def test_a_sitting_ends_with_its_time_and_keeps_what_it_learnt(tmp_path, quick):
+    """By the clock: a sitting of no time takes no step, the next one goes on to the run's end."""
+    timed = dataclasses.replace(quick, most_steps=loop.ENDLESS, minutes=0.05, save_every=0.0)
+    assert loop.train(tmp_path, timed, TASK, limit=0.0) == {} and not store.shards(tmp_path, "lite")
+    loop.train(tmp_path, timed, TASK, limit=0.5)
+    first = store.config(tmp_path, "lite")["trained"]
+    assert 0 < first["steps"] and 0 < run_state.load(tmp_path).facts["seconds"] < 3
+    loop.train(tmp_path, timed, TASK)
+    last = store.config(tmp_path, "lite")["trained"]
+    assert last["steps"] > first["steps"] and last["run"] == first["run"]
+    assert run_state.load(tmp_path).facts["seconds"] >= 3
+
+
+def test_products_in_bf16_teach_nearly_the_same(tmp_path, quick):
+    losses = [loop.train(tmp_path / p, dataclasses.replace(quick, precision=p), TASK) for p in ("float32", "bfloat16")]
+    assert all(losses[1][key] == pytest.approx(losses[0][key], rel=0.1, abs=0.02) for key in ("shaded", "briefs"))
+    assert losses[1] != losses[0]
+
+
+def test_what_is_logged_otherwise_is_logged_anew(tmp_path, quick):
+    (tmp_path / "log.csv").write_text("step,seconds\n2,1\n")
+    loop.train(tmp_path, quick, TASK)
+    assert (tmp_path / "log.old.csv").read_text() == "step,seconds\n2,1\n"
+    assert next(csv.DictReader((tmp_path / "log.csv").open()))["step"] == "2"
+
+
 def same_run(one, two):
     assert one is not None and two is not None
     assert one.facts["step"] == two.facts["step"] == 4 and one.facts["data"] == two.facts["data"]
@@ -157,14 +183,21 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, quick, stream
 
 
 def test_finishes_are_taught_alone_and_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, quick):
-    """Nothing but the dresser changes, and what words mean is left as it was."""
-    loop.train(tmp_path / "before", dataclasses.replace(quick, most_steps=1), TASK)
+    """Nothing but the dresser changes, and what words mean, the artist's own among them, is left as it was. The state of
+    the other task that lies there is of its own steps: it is not gone on from."""
+    own = dataclasses.replace(TINY, words={"grimlow": [0.5] * shading.LOOK_WIDTH})
+    loop.train(tmp_path / "before", dataclasses.replace(quick, most_steps=9), lite.Learn(own))
     for name in ("whole", "cut"):
-        shutil.copytree(tmp_path / "before", tmp_path / name, ignore=shutil.ignore_patterns("train-state*", "log.csv"))
+        shutil.copytree(tmp_path / "before", tmp_path / name)
     task = lite.LearnFinishes(TINY)
     assert loop.train(tmp_path / "whole", quick, task)["finish"] > 0
     loop.train(tmp_path / "cut", quick, task, limit_steps=2)
     loop.train(tmp_path / "cut", quick, task)
+    told = store.config(tmp_path / "cut", "lite")
+    assert told["words"] == {"grimlow": [0.5] * shading.LOOK_WIDTH}
+    assert (told["trained"]["what"], told["trained"]["steps"]) == ("finishes", 4)
+    rows = list(csv.DictReader((tmp_path / "cut" / "log-finishes.csv").open()))
+    assert [row["step"] for row in rows] == ["2", "4"] and all(0 < float(row["making"]) < 1 for row in rows)
     before, whole, cut = (store.load(tmp_path / name, "lite") for name in ("before", "whole", "cut"))
     changed = {key.split(".")[0] for key in whole if not torch.equal(whole[key], before[key])}
     assert changed == {"dresser"} and all(torch.equal(whole[key], cut[key]) for key in whole)
@@ -251,7 +284,6 @@ def test_a_state_of_other_weights_is_not_mixed_with_these(tmp_path, quick):
 TEAM = """
 import dataclasses, json, sys
 from pathlib import Path
-from engine.models import finishes
 from engine.models.lite import LiteConfig
 from engine.train import data, lite, loop, team
 from engine.train.data import Sizes

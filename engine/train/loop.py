@@ -246,11 +246,11 @@ def train(folder: Path, recipe: Recipe, task: Task, limit: float = math.inf, lim
     saved = began
     while run.share < 1 and run.step < last:
         passed, since_saved = team.told(time.monotonic() - began, time.monotonic() - saved)
-        run.seconds, run.sitting = before + passed, passed
+        run.seconds = before + passed
         if passed >= limit or run.share >= 1:
             break
         recent.append(one_step(run))
-        run.step += 1
+        run.step, run.sitting = run.step + 1, time.monotonic() - began
         if run.step % LOG_EVERY == 0:
             log(run, recent)
         if since_saved > recipe.save_every:
