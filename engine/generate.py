@@ -111,6 +111,7 @@ def make(run: Run) -> None:
     timed(run, "sample", sample_keyframes, prompt, shadow, plan)
     for number in range(len(plan)):
         timed(run, "sample", sample_window, prompt, shadow, plan, number)
+        machine.give_back()
         timed(run, "decode", write_frames, prompt, shadow, plan, number, carried)
     name_frames(run)
 

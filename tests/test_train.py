@@ -48,6 +48,32 @@ def test_depth_and_cameras_agree_with_the_points_that_were_hit():
     assert torch.allclose(p.normal[solid].norm(dim=-1), torch.ones(int(solid.sum())), atol=1e-4)
 
 
+@pytest.mark.parametrize("move", scenes.MOVES)
+def test_a_camera_moves_as_film_calls_it(move):
+    """What each move keeps, and what it changes, from the first frame to the last."""
+    scene = scenes.Scene()
+    scenes._camera(np.random.default_rng(3), scene, 9, False, move)
+    first, last = scene.c2w[0], scene.c2w[-1]
+    assert np.allclose(scene.c2w[:, :3, :3] @ scene.c2w[:, :3, :3].transpose(0, 2, 1), np.eye(3), atol=1e-9)
+    assert np.linalg.det(scene.c2w[:, :3, :3]).min() > 0.99
+    shifted, turned = last[:3, 3] - first[:3, 3], not np.allclose(first[:3, :3], last[:3, :3], atol=1e-6)
+    travels = {"truck", "dolly", "crane", "combined", "hand-held", "dolly zoom", "orbit"}
+    assert (np.linalg.norm(shifted) > 0.01) == (move in travels) and turned == (move not in ("static", "zoom"))
+    assert (np.ptp(scene.focal) > 0.01) == (move in ("zoom", "dolly zoom"))
+    axis = {"truck": 0, "dolly": 1, "crane": 2, "dolly zoom": 1}.get(move)
+    if axis is not None:
+        assert np.abs(shifted[axis]) == np.linalg.norm(shifted)
+    if move == "roll":
+        assert np.allclose(first[:3, 2], last[:3, 2]) and abs(last[2, 0]) > 0.01
+    elif move != "roll":
+        assert np.allclose(scene.c2w[:, 2, 0], 0, atol=1e-9)  # its horizon is level
+    if move in ("orbit", "dolly zoom"):  # what is looked at: where the axes of the first and the last frame meet
+        a, b, d, e = first[:3, 3], last[:3, 3], first[:3, 2], last[:3, 2]
+        far, near = np.linalg.lstsq(np.stack([d, -e], 1), b - a, rcond=None)[0]
+        assert np.allclose(a + far * d, b + near * e, atol=1e-6)
+        assert far == pytest.approx(near) if move == "orbit" else scene.focal[-1] / scene.focal[0] == pytest.approx(near / far)
+
+
 def test_textures_do_not_alias():
     """The base colour is the mean over a pixel: that of sixteen times sixteen rays, on one surface."""
     scene = scenes.Scene(ground_pattern=scenes.CHECKER, c2w=looking_down())

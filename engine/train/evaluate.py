@@ -503,7 +503,8 @@ def document(docs: Path, found: dict[str, Any], work: Path, weights: Path) -> No
     how += " --blender-clips FOLDER --make-clips" if "blender" in found else ""
     text = EVALUATION.format(how=how, minutes=found["minutes"], weights=found["weights"][:12], table=own_table(found))
     if "blender" in found:
-        evaluate_blender.sheet(work, docs / "pictures" / "evaluation-blender.jpg")
+        if (work / "blender").is_dir():  # else the figures are told anew, and the picture is that of before
+            evaluate_blender.sheet(work, docs / "pictures" / "evaluation-blender.jpg")
         text += evaluate_blender.SECTION.format(table=evaluate_blender.table(found["blender"], _cell))
     (docs / "evaluation.md").write_text(text, encoding="utf-8")
 

@@ -420,8 +420,11 @@ def _ease(rng: Rng, frames: int) -> np.ndarray:
     return s * s * (3 - 2 * s) if rng.random() < 0.5 else s
 
 
-def _camera(rng: Rng, scene: Scene, frames: int, room: bool) -> None:
-    """A move of one of film's kinds: truck, dolly, crane, combination, pan, static, hand-held, dolly zoom, orbit."""
+MOVES = ("truck", "dolly", "crane", "combined", "pan", "static", "hand-held", "zoom", "dolly zoom", "orbit", "tilt", "roll")
+
+
+def _camera(rng: Rng, scene: Scene, frames: int, room: bool, move: str = "") -> None:
+    """A move of one of film's kinds, as MOVES names them; any of them where none is given."""
     eye = (
         np.array([rng.uniform(-0.8, 0.8), -2.0, rng.uniform(0.8, 1.8)])
         if room
@@ -433,27 +436,40 @@ def _camera(rng: Rng, scene: Scene, frames: int, room: bool) -> None:
         else np.array([rng.uniform(-3, 3), rng.uniform(12, 18), rng.uniform(0.5, 3.5)])
     )
     reach = (0.35 if room else 1.0) * min(1.0, frames / 9)
-    kind, s = int(rng.integers(8)), _ease(rng, frames)[:, None]
-    moves = {
-        0: (rng.uniform(-2, 2), 0, 0),
-        1: (0, rng.uniform(1, 3), 0),
-        2: (0, 0, rng.uniform(0.4, 2)),
-        3: (rng.uniform(-2, 2), rng.uniform(0, 2), rng.uniform(-0.3, 0.8)),
+    drawn, s = MOVES[int(rng.integers(len(MOVES)))], _ease(rng, frames)[:, None]
+    move = move or drawn
+    ways = {
+        "truck": (rng.uniform(-2, 2), 0, 0),
+        "dolly": (0, rng.uniform(1, 3), 0),
+        "crane": (0, 0, rng.uniform(0.4, 2)),
+        "combined": (rng.uniform(-2, 2), rng.uniform(0, 2), rng.uniform(-0.3, 0.8)),
     }
-    path = eye + s * np.array(moves.get(kind, (0.0, 0.0, 0.0))) * reach
+    ways["dolly zoom"] = ways["dolly"]
+    path = eye + s * np.array(ways.get(move, (0.0, 0.0, 0.0))) * reach
     look = np.repeat(target[None], frames, 0)
     scene.focal = np.full(frames, rng.uniform(0.8, 2.0))
-    if kind == 4:
-        look = look + np.concatenate([s * rng.uniform(-5, 5) * reach, 0 * s, 0 * s], 1)
-    if kind == 6:
+    if move in ("pan", "tilt"):
+        aside = s * rng.uniform(-5, 5) * reach
+        look = look + np.concatenate([aside, 0 * s, 0 * s] if move == "pan" else [0 * s, 0 * s, aside / 2], 1)
+    if move == "hand-held":
         path = path + 0.03 * np.cumsum(rng.normal(size=(frames, 3)), 0)
-    if kind == 7:
+    if move == "orbit":
+        x, y, z = (path - look).T
+        turn = s[:, 0] * rng.uniform(-2.5, 2.5) * reach / np.hypot(x[0], y[0])
+        path = look + np.stack([np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y, z], 1)
+    if move == "zoom":
         scene.focal = scene.focal[0] * (1 + 0.4 * s[:, 0] * reach)
+    if move == "dolly zoom":  # what is looked at keeps its size
+        away = np.linalg.norm(look - path, axis=1)
+        scene.focal = scene.focal[0] * away / away[0]
     forward = look - path
     forward /= np.linalg.norm(forward, axis=1, keepdims=True)
     right = np.cross(forward, [0, 0, 1.0])
     right /= np.linalg.norm(right, axis=1, keepdims=True)
     down = np.cross(forward, right)
+    if move == "roll":
+        tilted = s * rng.uniform(-0.25, 0.25) * min(1.0, frames / 9)
+        right, down = np.cos(tilted) * right + np.sin(tilted) * down, np.cos(tilted) * down - np.sin(tilted) * right
     scene.c2w = np.tile(np.eye(4), (frames, 1, 1))
     scene.c2w[:, :3, :3] = np.stack([right, down, forward], -1)
     scene.c2w[:, :3, 3] = path

@@ -61,6 +61,13 @@ def keep_what_is_freed() -> None:
             ctypes.CDLL(None).mallopt(setting, KEPT)
 
 
+def give_back() -> None:
+    """What is freed goes back to the system, where there is a glibc: between windows, so that a long shot holds no more
+    than a short one."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def memory() -> Path:
     """Where the probe's answer is kept, so that the same job gives the same bytes however busy the machine is."""
     root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
