@@ -1,4 +1,4 @@
-"""Builds every scene of this folder and saves it, for evaluation on Blender scenes and for training:
+"""Builds every scene of this folder that has materials and saves it, for evaluation on Blender scenes and for training:
 `python build_all.py -- FOLDER [NAME …]` with the Python of a bpy wheel, `blender -b --python build_all.py -- …`."""
 
 from __future__ import annotations

@@ -39,6 +39,17 @@ def test_words_beside_a_noun_are_that_things_own(prompt, expected, rest):
     assert said(prompt) == (expected, rest)
 
 
+def test_a_season_turns_foliage_and_nothing_else():
+    names = [*(f"Tree.{i:03}" for i in range(40)), "Tree_Trunk", "Street", "OakLeaves", "House", "Pear tree"]
+    objects = [{"index": i + 1, "name": name} for i, name in enumerate(names)]
+    found, rest = things("a street on an autumn evening, a purple oak", objects)
+    turned = {i: t.dye for t in found[1:] for i in t.objects}
+    assert found[0].objects == {43} and found[0].dye == "purple" and rest == "a street on an evening, a oak"
+    assert set(turned) == {*range(1, 41), 43, 45} and set(turned.values()) == {"orange", "yellow", "red", "brown"}
+    assert {t.dye for t in things("cherry blossom", objects)[0]} == {"pink", "white"}
+    assert things("a street in spring", objects)[0] == []
+
+
 def test_an_objects_own_prompt_comes_first():
     objects = [{**OBJECTS[0], "prompt": "white marble"}, *OBJECTS[1:]]
     found, rest = said("a red lighthouse", objects)

@@ -7,6 +7,7 @@ means that object, and the words beside it are its own. Standard library; knows 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,12 @@ SHORTEST = 3  # letters of a name's word that means anything
 JOINS = frozenset("and &".split())
 LINKS = frozenset("is are of in from made built painted covered".split())  # "the cart is red", "a fountain of gold"
 GLOWS = frozenset("glow luminous shin neon illuminat light lit radiant burn fiery".split())  # stems
+SEASONS = {  # what a season does to foliage: every tree takes one of these, the same at every take
+    "autumn": ("orange", "yellow", "red", "brown"), "autumnal": ("orange", "yellow", "red", "brown"),
+    "blossom": ("pink", "white"), "blossoms": ("pink", "white"), "blossoming": ("pink", "white"),
+}  # fmt: skip
+FOLIAGE = "tree leaf leaves foliage bush hedge shrub ivy vine canopy oak birch maple beech linden elm chestnut willow"
+BARE_WOOD = "trunk bark stump log stem"
 GENERIC = frozenset("the and mesh object obj geo low high left right top bottom part main new copy root".split())
 
 
@@ -102,8 +109,24 @@ def things(prompt: str, objects: Sequence[Mapping[str, Any]]) -> tuple[list[Thin
         if found:
             said.append(Thing(meant, " ".join(found), token))
             used |= set(spans)
-    rest = " ".join(token for i, token in enumerate(tokens) if i not in used)
-    return [*own, *said][:MOST], re.sub(r"\s+([,.;:!?])", r"\1", rest)
+    rest = " ".join(token for i, token in enumerate(tokens) if i not in used and token not in SEASONS)
+    return [*own, *said, *in_season(tokens, objects)][:MOST], re.sub(r"\s+([,.;:!?])", r"\1", rest)
+
+
+def in_season(tokens: Sequence[str], objects: Sequence[Mapping[str, Any]]) -> list[Thing]:
+    """What the season that is named makes of all foliage; what is said of a thing itself stands before it."""
+    season = next((token for token in tokens if token in SEASONS), "")
+    if not season:
+        return []
+    green, bare = ({noun(w) for w in listed.split()} for listed in (FOLIAGE, BARE_WOOD))
+    turned: dict[str, set[int]] = {}
+    for entry in objects:
+        name = str(entry.get("name", ""))
+        called = {noun(w) for w in name_words(name)}
+        if called & green and not called & bare:
+            colour = SEASONS[season][zlib.crc32(name.encode()) % len(SEASONS[season])]
+            turned.setdefault(colour, set()).add(int(entry["index"]))
+    return [Thing(frozenset(found), colour, season) for colour, found in sorted(turned.items())]
 
 
 def _is_quality(token: str) -> bool:

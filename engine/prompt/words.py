@@ -104,7 +104,8 @@ OF_THE_SCENE = frozenset(  # what camera and geometry decide: nobody misses it w
     "camera shot view dolly pan zoom crane orbit film movie still video clip frame lens mm hd 8k quality style very some "
     "through over under across past towards along near far big small large tall old new there which as two three many "
     "look looking like seen scene beside behind between above below inside outside around front before after while where who "
-    "has have his her their them its some all every each next other more most less up down left right".split()
+    "has have his her their them its some all every each next other more most less up down left right "
+    "season spring summer autumn autumnal blossom".split()
 )
 NEARLY = 5  # letters of a word that are enough to mean it: brickish, minecrafty
 ENDINGS = ("ies", "es", "s", "ing", "ed", "y", "ly", "en", "ish")
