@@ -94,12 +94,15 @@ def test_the_blockout_has_no_material_and_its_camera_goes_through_nothing():
     meshes = [thing for thing in scene.objects if thing.type == "MESH"]
     assert len(meshes) > 60 and not any(thing.data.materials for thing in meshes)
     assert {"Tree", "House", "Roof", "Road", "Ground", "Church", "Spire"} <= {thing.name for thing in meshes}
-    clear = []
+    clear, eyes = [], []
     for _ in frames(scene):
-        eye, way = scene.camera.matrix_world.translation, -scene.camera.matrix_world.col[2].xyz
+        eye, way = scene.camera.matrix_world.translation.copy(), -scene.camera.matrix_world.col[2].xyz
         hit, where, *_ = scene.ray_cast(bpy.context.evaluated_depsgraph_get(), eye, way)
         clear.append((where - eye).length if hit else float("inf"))
+        eyes.append(eye)
     assert min(clear) > 5.0
+    graph = bpy.context.evaluated_depsgraph_get()
+    assert not any(scene.ray_cast(graph, a, b - a, distance=(b - a).length)[0] for a, b in itertools.pairwise(eyes) if a != b)
 
 
 @pytest.mark.parametrize("name", ["exterior", "interior"])
