@@ -102,7 +102,8 @@ def test_the_blockout_has_no_material_and_its_camera_goes_through_nothing():
         eyes.append(eye)
     assert min(clear) > 5.0
     graph = bpy.context.evaluated_depsgraph_get()
-    assert not any(scene.ray_cast(graph, a, b - a, distance=(b - a).length)[0] for a, b in itertools.pairwise(eyes) if a != b)
+    steps = [(a, b - a) for a, b in itertools.pairwise(eyes) if a != b]
+    assert steps and not any(scene.ray_cast(graph, at, way, distance=way.length)[0] for at, way in steps)
 
 
 @pytest.mark.parametrize("name", ["exterior", "interior"])
