@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -178,8 +179,27 @@ def lamps(shot: Shot) -> list[conditions.Lamp]:
             continue
         x, y, z = (place - shot.origin.numpy()).tolist()
         red, green, blue = np.clip(colour * energy * WATTS, 0, BRIGHTEST).tolist()
-        found.append(conditions.Lamp((x, y, z), (red, green, blue)))
+        reach = light.get("reach")
+        part = float(reach) if isinstance(reach, int | float) and 0 <= reach <= 1 else 1.0
+        found.append(conditions.Lamp((x, y, z), (red * part, green * part, blue * part), **_shape(light)))
     return sorted(found, key=lambda lamp: -sum(lamp.power))[:MOST_LAMPS]
+
+
+def _shape(light: Mapping[str, Any]) -> dict[str, Any]:
+    """Which way a lamp shines, and from how large a surface; one of which that is not told shines all around."""
+    kind, back = str(light["type"]), _numbers(light.get("direction"))
+    length = 0.0 if back is None else float(np.linalg.norm(back))
+    if kind == "point" or back is None or not 0.5 < length < 2:
+        return {}
+
+    def number(name: str, least: float, most: float, otherwise: float) -> float:
+        value = light.get(name)
+        return float(value) if isinstance(value, int | float) and least <= value <= most else otherwise
+
+    shape = {"kind": kind, "back": tuple((back / length).tolist())}
+    if kind == "area":
+        return shape | {"area": number("area", 0, BEYOND, 0.0), "angle": number("spread", 0.01, math.pi, math.pi)}
+    return shape | {"angle": number("angle", 0.01, math.pi, math.pi), "blend": number("blend", 0, 1, 0.0)}
 
 
 def _numbers(value: object) -> np.ndarray | None:

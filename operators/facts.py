@@ -28,6 +28,7 @@ MOST_LIGHTS = 32
 MOST_MATERIALS = 8  # of one object
 SOLID = frozenset({"MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "POINTCLOUD", "VOLUME", "GPENCIL",
                    "GREASEPENCIL"})
+OBLONG = ("RECTANGLE", "ELLIPSE")  # area lamps of two sides
 TRANSFORMS = ("location", "rotation", "scale", "delta_")
 DEFORMERS = frozenset({"ARMATURE", "CLOTH", "SOFT_BODY", "FLUID", "OCEAN", "WAVE", "MESH_SEQUENCE_CACHE", "BUILD",
                        "EXPLODE", "DYNAMIC_PAINT", "PARTICLE_SYSTEM", "MESH_CACHE", "HOOK", "SURFACE_DEFORM"})
@@ -343,9 +344,27 @@ def _light(obj: bpy.types.Object) -> dict[str, Any]:
     if getattr(data, "use_temperature", False):
         colour = colour * np.array(data.temperature_color, np.float64)
     toward = matrix[:3, 2] / max(float(np.linalg.norm(matrix[:3, 2])), 1e-12)  # a lamp shines along its -Z
-    return {"name": obj.name, "type": data.type.lower(), "colour": light_word(colour), "rgb": _numbers(colour),
-            "energy": _number(data.energy), "position": _numbers(matrix[:3, 3]),
+    told = {"name": obj.name, "type": data.type.lower(), "colour": light_word(colour), "rgb": _numbers(colour),
+            "energy": _number(_energy(data)), "position": _numbers(matrix[:3, 3]),
             "direction": None if data.type == "POINT" else _numbers(toward), "moving": is_moving(obj)}
+    if data.type == "AREA":
+        told |= {"area": _number(_area(data, matrix)), "spread": _number(data.spread)}
+    if data.type == "SPOT":
+        told |= {"angle": _number(data.spot_size), "blend": _number(data.spot_blend)}
+    return told
+
+
+def _energy(data: Any) -> float:
+    """In watts (a sun's in W/m2); a portal, which only helps Cycles to sample the world, has none."""
+    if data.type == "AREA" and getattr(getattr(data, "cycles", None), "is_portal", False):
+        return 0.0
+    return float(data.energy) * 2.0 ** float(getattr(data, "exposure", 0.0))
+
+
+def _area(data: Any, matrix: np.ndarray) -> float:
+    """Square units of an area lamp, as its object is scaled."""
+    sides = np.linalg.norm(matrix[:3, :2], axis=0) * (data.size, data.size_y if data.shape in OBLONG else data.size)
+    return float(sides.prod()) * (math.pi / 4 if data.shape in ("DISK", "ELLIPSE") else 1.0)
 
 
 def _sun(lights: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ import numpy as np
 from mathutils import Color
 
 from ..engine import job, suns
-from . import bare, caches, cameras, facts, lacking, pixels, sunlight, surroundings
+from . import bare, caches, cameras, facts, lacking, lamps, pixels, sunlight, surroundings
 from .plan import Plan
 from .reader import Pixels, Reader
 
@@ -76,7 +76,9 @@ def in_words(scene: bpy.types.Scene, plan: Plan, path: Path3D) -> dict[str, Any]
     units = scene.unit_settings
     metres = None if units.system == "NONE" else units.scale_length
     found = facts.seen(facts.facts(scene, plan), path.c2w, path.K, plan.size)
-    return found | {"path": facts.camera_facts(plan, path.c2w, path.K, metres)}
+    layer = scene.view_layers[plan.view_layer]
+    lights = lamps.reaching(scene, layer, found["lights"], path.c2w, path.K, plan.size)
+    return found | {"lights": lights, "path": facts.camera_facts(plan, path.c2w, path.K, metres)}
 
 
 # --- cameras ------------------------------------------------------------------------------------------------------

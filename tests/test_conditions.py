@@ -1,5 +1,7 @@
 """Noisy passes become smooth within a surface, and nowhere else."""
 
+import math
+
 import pytest
 import torch
 
@@ -65,3 +67,30 @@ def test_pictures_smaller_than_a_step_are_calmed_too(shape):
     value = torch.rand(shape, generator=torch.Generator().manual_seed(3))
     calm = conditions.calm(value, torch.full(shape, 4.0), normal, WIDE)
     assert calm.shape == shape and calm.std() < 0.5 * value.std()
+
+
+WATT = 1 / (4 * math.pi**2)  # irradiance over pi of a point lamp, one unit away
+
+
+@pytest.mark.parametrize("form, rendered", [
+    ({}, (0.3143, 0.2298, 0.1172, 0.0305)),
+    ({"kind": "area", "area": 0.25}, (1.2296, 0.8203, 0.3389, 0.0563)),
+    ({"kind": "area", "area": 1.0}, (1.1622, 0.8015, 0.3435, 0.0573)),
+    ({"kind": "spot", "angle": math.radians(90), "blend": 0.15}, (0.3143, 0.2298, 0.0, 0.0)),
+    ({"kind": "area", "area": 0.04, "angle": math.radians(60)}, (11.8, 1.458, 0.0, 0.0)),
+])  # fmt: skip
+def test_lamps_light_a_floor_as_cycles_renders_it(form, rendered):
+    """A lamp of 100 W two metres over a floor of albedo 0.5, right below it and 1, 2 and 4 m aside: Cycles in Blender
+    4.5.15, direct light alone. The spot's edge, which Cycles softens by the lamp's size, is left out."""
+    place = torch.tensor([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [4, 0, 0]])
+    back = {"back": (0.0, 0.0, 1.0)} if form else {}
+    lamp = conditions.Lamp((0.0, 0.0, 2.0), (100 * WATT,) * 3, **form, **back)
+    made = 0.5 * conditions.irradiance(place, torch.tensor([0.0, 0, 1]).expand(4, 3), [lamp])[:, 0]
+    near = 0.25 if "angle" in form and form["kind"] == "area" else 0.09
+    assert made.tolist() == pytest.approx(rendered, rel=near, abs=0.002)
+
+
+def test_nothing_is_lit_behind_an_area_lamp():
+    lamp = conditions.Lamp((0.0, 0.0, 2.0), (1.0,) * 3, "area", (0.0, 0.0, 1.0), 1.0)
+    above = conditions.irradiance(torch.tensor([[0.0, 0, 3]]), torch.tensor([[0.0, 0, -1]]), [lamp])
+    assert above.abs().max() == 0
