@@ -34,7 +34,7 @@ BOUNCE = 0.2  # of the light that falls on the ground
 FILM_GAIN = 0.75  # from scene-linear to the head's curve: both put middle grey in the same place
 LEAST_SKY, LEAST_LIT = 0.02, 0.003  # shares of the middle frame
 LIT_WORLD = 0.12  # luminance of an even sky from which on a world is meant as light; Blender's default has .05
-LIT_BY_LAMPS = 0.03  # mean radiance from which on lamps are meant as the scene's light
+LIT_BY_LAMPS = 0.008  # mean radiance from which on lamps are meant as the scene's light
 LAMP_TYPES = ("point", "spot", "area")
 
 
