@@ -42,6 +42,7 @@ CHANNELS = {
 }
 SHADED = {  # what the head is told and no network
     "slot": 1,  # which of the things that the prompt speaks of a pixel shows, counted from 1; 0 is none of them
+    "glass": 3,  # normal of the clear glass before the surface, unit, world; 0 where there is none
 }
 WIDTH = sum(CHANNELS.values())  # what networks are given
 TOTAL = WIDTH + sum(SHADED.values())
@@ -148,6 +149,7 @@ def maps(
     sunlit: Tensor | None = None,  # (F, H, W) 0..1
     ao: Tensor | None = None,  # (F, H, W) 0..1, as noisy as it comes
     open_: Tensor | None = None,  # (F, H, W) 0..1
+    glass: Tensor | None = None,  # (F, H, W, 3)
     dtype: torch.dtype = torch.float32,
     shaded_only: bool = False,
 ) -> Tensor:
@@ -175,6 +177,9 @@ def maps(
         put("has_base", torch.ones_like(depth))
     if gloss is not None:
         put("gloss", gloss * ~sky)
+    if glass is not None:  # networks know panes by their gloss, whatever lies behind them
+        put("glass", glass)
+        put("gloss", torch.maximum(out[:, SLICE["gloss"].start], glass.any(-1).to(dtype)) * ~sky)
     if emission is not None:
         put("emission", torch.log1p(emission.clamp(0, 1e4)) * solid)
     put("sunlit", torch.ones_like(depth) if sunlit is None else sunlit)

@@ -89,6 +89,7 @@ PASSES: Mapping[str, Pass] = {
     "emission": Pass("<f2", 3),     # scene-linear radiance of the surface itself
     "index": Pass("<u2", 1),        # object index, 0 = none
     "motion": Pass("<f2", 2),       # pixels (u right, v down) to the next frame
+    "glass": Pass("<f2", 3),        # normal of clear glass through which the others look; 0: there is none
 }
 FACTS = ("camera.npz", "objects.npz", "suns.npz", "world.npy")  # what a folder holds beside job.json and the passes
 REQUIRED_PASSES = ("depth",)        # the camera can't be followed without it; what else is needed is the model's to say
@@ -523,6 +524,11 @@ class Pages(np.memmap):
         if mapped is not None and isinstance(at, int | np.integer) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
             mapped.madvise(mmap.MADV_DONTNEED)
         return super().__getitem__(at)
+
+
+def written_passes(folder: Path) -> dict[str, str]:
+    """`passes` of job.json: those that lie in the folder."""
+    return {name: f"passes/{name}.npy" for name in PASSES if (folder / "passes" / f"{name}.npy").is_file()}
 
 
 def passes(job: Job) -> dict[str, np.memmap]:

@@ -406,12 +406,13 @@ def maps(
         part = frames[i : i + CHUNK]
         depth, normal, anchor = shot.depth(part), shot.normal(part), shot.anchors(part)
         base, gloss, emission, ao, sky = (shot.read(n, part) for n in ("base", "gloss", "emission", "ao", "open"))
+        glass = shot.read("glass", part)
         lit = None if shadow is None else torch.stack([shadow.sunlit(f) for f in part])
         out[i : i + CHUNK] = conditions.maps(
             depth=depth, normal=normal, base=None if base is None else base / 255,
             gloss=None if gloss is None else gloss / 255, ao=None if ao is None else ao / 255,
             open_=None if sky is None else sky / 255,
-            emission=emission, anchor=anchor,
+            emission=emission, glass=glass, anchor=anchor,
             K=shot.K[part], c2w=shot.c2w[part], origin=torch.zeros(3), scale=shot.scale,
             lamps=own, sunlit=lit, dtype=dtype, shaded_only=shaded_only,
         )  # fmt: skip

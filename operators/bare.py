@@ -21,7 +21,8 @@ MOST_OBJECTS = 65_535  # an index is a uint16
 CAMERA = "Shotlock"
 
 
-def strip_down(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
+def strip_down(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, whole: Iterable[bpy.types.Object] = ()) -> bool:
+    """Whether there is clear glass, which is looked through from now on; `whole` objects are seen themselves."""
     _plain_output(scene)
     _plain_cycles(scene)
     for other in scene.view_layers:
@@ -36,10 +37,16 @@ def strip_down(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
         _unlit(thing)
     for material in bpy.data.materials:
         _plain_material(material)
-    for tree in [m.node_tree for m in bpy.data.materials] + list(bpy.data.node_groups):
+    kept = _materials_of_their_own(whole)
+    clear = False
+    for owner in [*bpy.data.materials, *bpy.data.node_groups]:
+        tree = getattr(owner, "node_tree", owner)
         if tree and tree.type == "SHADER":
             _without_shader_to_rgb(tree)
+            clear |= owner not in kept and _see_through(tree)
             _decide_opacity(tree)
+    see(layer, THERE)
+    return clear
 
 
 def _unlit(thing: bpy.types.Object) -> None:
@@ -82,7 +89,8 @@ def _plain_cycles(scene: Any) -> None:
         "sample_offset": 0, "time_limit": 0.0, "seed": 0, "use_animated_seed": False, "film_exposure": 1.0,
         "film_transparent_glass": False, "pixel_filter_type": "BLACKMAN_HARRIS", "filter_width": 1.5,
         "max_bounces": 0, "use_fast_gi": False, "caustics_reflective": False, "caustics_refractive": False,
-        "transparent_max_bounces": max(32, cycles.transparent_max_bounces)}
+        "transparent_max_bounces": max(32, cycles.transparent_max_bounces),
+        "min_transparent_bounces": 1024}  # else paths end by chance behind coloured glass
     compat.set_where_known(cycles, **wanted)
 
 
@@ -128,6 +136,88 @@ def _fixed_colour(tree: Any, value: Any, socket: Any) -> None:
     tree.links.new(node.outputs[0], socket)
 
 
+GLASS = {"BSDF_PRINCIPLED": "Base Color", "BSDF_GLASS": "Color", "BSDF_REFRACTION": "Color"}
+CLEAR = {"Transmission Weight": ("GREATER_THAN", 0.5), "Alpha": ("GREATER_THAN", 0.5),
+         "Metallic": ("LESS_THAN", 0.5), "Roughness": ("LESS_THAN", 0.35)}
+MARK = 0.01  # of the light is kept by glass, however clear: so it is told from a hole in a leaf
+THERE, ANYTHING = 0.5, MARK / 2  # opacity from which on a surface is met: what is looked at, and the glass before it
+
+
+def see(layer: Any, opacity: float) -> None:
+    layer.pass_alpha_threshold = opacity
+
+
+def _materials_of_their_own(things: Iterable[bpy.types.Object]) -> list[bpy.types.Material]:
+    """Copies that these objects wear from now on, and no other."""
+    made = []
+    for slot in (slot for thing in things for slot in thing.material_slots if slot.material):
+        made.append(slot.material.copy())
+        slot.link = "OBJECT"  # which empties it
+        slot.material = made[-1]
+    return made
+
+
+def _see_through(tree: Any) -> bool:
+    """Clear glass lets the camera through, unbent, coloured as it colours light: what is seen is what lies behind it.
+    Whether there is any; rough glass, of which one sees the blur alone, and glass that glows stay surfaces."""
+    found = [node for node in tree.nodes if node.type in GLASS and not node.mute and _may_be_clear(node)]
+    for node in found:
+        targets = [link.to_socket for link in node.outputs[0].links]
+        clear, mix = tree.nodes.new("ShaderNodeBsdfTransparent"), tree.nodes.new("ShaderNodeMixShader")
+        _colour_of_glass(tree, node, clear.inputs[0])
+        mix.inputs[0].default_value = 1.0
+        for name, limit in CLEAR.items():
+            if name in node.inputs and node.inputs[name].is_linked:
+                _further(tree, mix.inputs[0], _step(tree, node.inputs[name].links[0].from_socket, *limit))
+        for source, socket in ((node, mix.inputs[1]), (clear, mix.inputs[2])):
+            tree.links.new(source.outputs[0], socket)
+        for target in targets:
+            tree.links.new(mix.outputs[0], target)
+    return bool(found)
+
+
+def _may_be_clear(node: Any) -> bool:
+    """As far as its fixed values say; what is linked is asked pixel by pixel."""
+    for name, (operation, limit) in CLEAR.items():
+        socket = node.inputs.get(name)
+        if socket is None or socket.is_linked:
+            continue
+        if socket.default_value <= limit if operation == "GREATER_THAN" else socket.default_value >= limit:
+            return False
+    strength, colour = node.inputs.get("Emission Strength"), node.inputs.get("Emission Color")
+    if strength is None or colour is None:
+        return True
+    dark = not colour.is_linked and not any(colour.default_value[:3])
+    return dark or (not strength.is_linked and strength.default_value <= 0)
+
+
+def _colour_of_glass(tree: Any, node: Any, socket: Any) -> None:
+    """What is left of light behind one surface. A Principled shader's colour counts for the way in and the way out."""
+    own, power = node.inputs[GLASS[node.type]], 0.5 if node.type == "BSDF_PRINCIPLED" else 1.0
+    if not own.is_linked:
+        socket.default_value = [(1 - MARK) * max(c, 0.0) ** power for c in own.default_value[:3]] + [1.0]
+        return
+    root, scaled = tree.nodes.new("ShaderNodeGamma"), tree.nodes.new("ShaderNodeVectorMath")
+    root.inputs["Gamma"].default_value = power
+    scaled.operation = "SCALE"
+    scaled.inputs["Scale"].default_value = 1 - MARK
+    tree.links.new(own.links[0].from_socket, root.inputs["Color"])
+    tree.links.new(root.outputs[0], scaled.inputs[0])
+    tree.links.new(scaled.outputs[0], socket)
+
+
+def _further(tree: Any, socket: Any, condition: Any) -> None:
+    """A share in 0..1 that is also under this condition."""
+    if not socket.is_linked:
+        tree.links.new(condition, socket)
+        return
+    both = tree.nodes.new("ShaderNodeMath")
+    both.operation = "MULTIPLY"
+    tree.links.new(socket.links[0].from_socket, both.inputs[0])
+    tree.links.new(condition, both.inputs[1])
+    tree.links.new(both.outputs[0], socket)
+
+
 def _decide_opacity(tree: Any) -> None:
     """From half opacity on a surface is there, below it is not: Cycles would dither between it and what lies behind."""
     for node in list(tree.nodes):
@@ -145,11 +235,16 @@ def _at_half(tree: Any, socket: Any) -> None:
     if not socket.is_linked:
         socket.default_value = float(socket.default_value >= 0.5)
         return
+    tree.links.new(_step(tree, socket.links[0].from_socket, "GREATER_THAN", 0.5), socket)
+
+
+def _step(tree: Any, source: Any, operation: str, limit: float) -> Any:
+    """1 where a value is over, or under, a limit, else 0."""
     step = tree.nodes.new("ShaderNodeMath")
-    step.operation = "GREATER_THAN"
-    step.inputs[1].default_value = 0.5
-    tree.links.new(socket.links[0].from_socket, step.inputs[0])
-    tree.links.new(step.outputs[0], socket)
+    step.operation = operation
+    step.inputs[1].default_value = limit
+    tree.links.new(source, step.inputs[0])
+    return step.outputs[0]
 
 
 # --- passes -------------------------------------------------------------------------------------------------------

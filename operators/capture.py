@@ -199,7 +199,7 @@ def described(plan: Plan, folder: Path, told: dict[str, Any]) -> job.Job:
         references=tuple(reference_name(number, path) for number, path in enumerate(plan.references, 1)),
         loras=tuple({"name": name, "strength": strength} for name, strength in plan.loras), fps=plan.fps,
         size=plan.size, crop=plan.crop, cuts=plan.cuts, last_frame=plan.last,
-        passes={name: f"passes/{name}.npy" for name in job.PASSES},
+        passes=job.written_passes(folder),
         objects=told["objects"], scene=told["scene"],
         created={"blender": bpy.app.version_string, "shotlock": protocol.SHOTLOCK})
 

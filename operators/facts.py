@@ -312,6 +312,12 @@ def finish(material: bpy.types.Material) -> str:
     return _finish(shader) if shader is not None else "matt"
 
 
+def is_glass(obj: bpy.types.Object) -> bool:
+    """Whether an object is of glass all over."""
+    materials = list(_object_materials(obj))
+    return bool(materials) and all(finish(material) == "glass" for material in materials)
+
+
 def _finish(shader: Any) -> str:
     """metal, glass, glowing, glossy, satin or matt: what a word can say of how light leaves it."""
     by_type = {"EMISSION": "glowing", "BSDF_GLASS": "glass", "BSDF_REFRACTION": "glass", "BSDF_METALLIC": "metal"}

@@ -16,6 +16,7 @@ import numpy as np
 from mathutils import Color
 
 from ..engine import job, suns
+from ..engine.prompt import things
 from . import bare, caches, cameras, facts, lacking, lamps, pixels, sunlight, surroundings
 from .plan import Plan
 from .reader import Pixels, Reader
@@ -160,7 +161,7 @@ def _film_world(folder: Path, shutter: Reader, scene: bpy.types.Scene, plan: Pla
 def _render(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan,
             path: Path3D, order: dict[str, Any], say: Callable[..., None]) -> list[dict[str, Any]]:
     table = bare.number_objects()
-    bare.strip_down(scene, layer)
+    glazed = bare.strip_down(scene, layer, _spoken_of(plan, table))
     camera = bare.new_camera(scene)
     bake(scene, camera, plan, path)
     bare.only_passes(layer, bare.GEOMETRY + bare.COLOUR)
@@ -168,7 +169,7 @@ def _render(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.ty
     matrices = Matrices(table, scene, folder / "state", len(plan.frames))
     to_rec709 = rec709_matrix()
     near, far = _reaches(shutter, scene, camera, plan, path)
-    with _arrays(folder, plan) as arrays, ThreadPoolExecutor(1) as writer:
+    with _arrays(folder, plan, glazed) as arrays, ThreadPoolExecutor(1) as writer:
         written: Future[None] | None = None
         for i, frame in enumerate(plan.frames):
             bare.aim(scene, camera, path.K[i], plan.size, path.clip[i])
@@ -176,11 +177,16 @@ def _render(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.ty
             scene.world.light_settings.distance = far
             geometry = shutter.frame(frame, 1)
             shutter.before = lambda depsgraph: None
+            panes = None
+            if glazed:
+                bare.see(layer, bare.ANYTHING)
+                panes = shutter.frame(frame, 1)
+                bare.see(layer, bare.THERE)
             scene.world.light_settings.distance = near
             colour = shutter.frame(frame, order["samples"])
             if written:
                 written.result()  # one frame waits, no more
-            written = writer.submit(_write, arrays, i, plan, path, geometry, colour, to_rec709, say)
+            written = writer.submit(_write, arrays, i, plan, path, geometry, panes, colour, to_rec709, say)
         if written:
             written.result()
         seen = _seen(arrays["index"])
@@ -188,6 +194,14 @@ def _render(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy.ty
         _film_suns(folder, shutter, scene, layer, plan, path, arrays["depth"], order["sun"], away, say)
     matrices.write(folder, seen)
     return [_told(n, table[n], dict(plan.things)) for n in seen if n in table]
+
+
+def _spoken_of(plan: Plan, table: dict[int, bpy.types.Object]) -> list[bpy.types.Object]:
+    """Objects all of glass that a prompt of their own, or the shot's, says something of: a red bottle."""
+    glass = {number: thing for number, thing in table.items() if facts.is_glass(thing)}
+    told = [_told(number, thing, dict(plan.things)) for number, thing in glass.items()]
+    spoken = set().union(*(thing.objects for thing in things.things(plan.prompt, told)[0]))
+    return [glass[number] for number in spoken]
 
 
 def _told(number: int, thing: bpy.types.Object, prompts: dict[str, str]) -> dict[str, Any]:
@@ -250,18 +264,23 @@ def stand_aside() -> None:
 
 
 @contextlib.contextmanager
-def _arrays(folder: Path, plan: Plan) -> Iterator[dict[str, np.ndarray]]:
+def _arrays(folder: Path, plan: Plan, glazed: bool) -> Iterator[dict[str, np.ndarray]]:
     width, height = plan.size
     with contextlib.ExitStack() as stack:
         yield {name: stack.enter_context(job.new_array(folder / "passes" / f"{name}.npy", kind.dtype, (
                    len(plan.frames), height, width) + ((kind.channels,) if kind.channels > 1 else ())))
-               for name, kind in job.PASSES.items()}
+               for name, kind in job.PASSES.items() if glazed or name != "glass"}
 
 
-def _write(arrays: dict[str, np.ndarray], i: int, plan: Plan, path: Path3D, geometry: Pixels, colour: Pixels,
-           to_rec709: np.ndarray, say: Callable[..., None]) -> None:
+def _write(arrays: dict[str, np.ndarray], i: int, plan: Plan, path: Path3D, geometry: Pixels, panes: Pixels | None,
+           colour: Pixels, to_rec709: np.ndarray, say: Callable[..., None]) -> None:
     """One frame's passes, while Cycles renders the next; touches nothing of Blender's."""
     colour = pixels.recoloured(colour, to_rec709)
+    height, width = geometry["depth"].shape
+    water = np.zeros((height, width), bool)
+    if panes is not None:
+        down = pixels.directions(height, width, path.K[i]) @ path.c2w[i, 2, :3] < 0
+        geometry, arrays["glass"][i], water = pixels.behind_glass(geometry, panes, down)
     z = pixels.depth(geometry["depth"])
     sky = np.isinf(z)
     base, gloss = pixels.surface_colour(colour["diffuse"], colour["glossy"], colour["transmission"],
@@ -270,9 +289,11 @@ def _write(arrays: dict[str, np.ndarray], i: int, plan: Plan, path: Path3D, geom
     arrays["normal"][i] = pixels.normal(geometry["normal"], sky)
     arrays["index"][i] = pixels.index(geometry["index"], sky)
     arrays["base"][i] = pixels.srgb(base)
-    arrays["gloss"][i] = pixels.share(gloss)
-    arrays["ao"][i] = pixels.share(pixels.ambient(colour["ao"], colour["combined"][..., 3], sky))
-    arrays["open"][i] = pixels.share(pixels.ambient(geometry["ao"], geometry["combined"][..., 3], sky))
+    arrays["gloss"][i] = pixels.share(np.where(water, np.float32(1), gloss))
+    free = pixels.ambient(colour["ao"], colour["combined"][..., 3], sky)
+    far = pixels.ambient(geometry["ao"], geometry["combined"][..., 3], sky)
+    arrays["ao"][i] = pixels.share(np.where(water, np.float32(1), free))
+    arrays["open"][i] = pixels.share(np.where(water, np.float32(1), far))
     arrays["emission"][i] = pixels.half(np.where(sky[..., None], 0, colour["emission"]))
     arrays["motion"][i] = pixels.half(motion(plan, path, i, z, geometry["vector"]))
     say(frame=i + 1)

@@ -9,6 +9,7 @@ import numpy as np
 
 SKY = 1e9  # Cycles writes 1e10 where nothing was hit
 LARGEST = 60_000.0  # float16 ends at 65504
+LEVEL = 0.7  # share of a normal that points up from which on a surface lies level
 UNLIT = 0.05  # below this much surface colour, a glowing surface is shown by the hue of its glow
 
 
@@ -26,6 +27,29 @@ def normal(raw: np.ndarray, sky: np.ndarray) -> np.ndarray:
 
 def index(raw: np.ndarray, sky: np.ndarray) -> np.ndarray:
     return np.where(sky, 0, raw + 0.5).astype(np.uint16)
+
+
+def directions(height: int, width: int, K: np.ndarray) -> np.ndarray:
+    """Where each pixel's centre looks, in the camera's axes (H,W,3), not of unit length."""
+    uv1 = np.concatenate([centres(height, width), np.ones((height, width, 1))], -1)
+    return uv1 @ np.linalg.inv(K).T
+
+
+def behind_glass(behind: dict[str, np.ndarray], panes: dict[str, np.ndarray],
+                 down: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """What is seen through clear glass, the glass's normals (H,W,3), 0 where there is none, and what is water (H,W).
+
+    `panes` are the same passes with glass as a surface. Where one looks down through it at nothing at all, as into a
+    sea without a floor, the surface itself is kept if it lies level: what goes in there never comes back.
+    """
+    z, front = depth(behind["depth"]), depth(panes["depth"])
+    before = front < z * (1 - 1e-4)
+    facing = normal(panes["normal"], ~before)
+    water = before & np.isinf(z) & down & (facing[..., 2] > LEVEL)
+    glass = np.where((before & ~water)[..., None], facing, np.float16(0))
+    kept = {name: np.where(water if behind[name].ndim == 2 else water[..., None], panes[name], behind[name])
+            for name in ("depth", "normal", "vector", "index")}
+    return behind | kept, glass, water
 
 
 def surface_colour(diffuse: np.ndarray, glossy: np.ndarray, transmission: np.ndarray, emission: np.ndarray,

@@ -81,7 +81,7 @@ def test_a_clip_is_a_job_with_its_truth_and_its_caption(clips):
         order = j.extra["clip"]["order"]
         assert list(j.size) == order["size"] and len(camera["frames"]) == order["frames"] == len(truth(j))
         assert truth(j).shape == (order["frames"], j.size[1], j.size[0], 3) and truth(j).std() > 4
-        assert set(passes) == set(job.PASSES) and not (j.folder / "state").exists()
+        assert set(passes) == set(job.PASSES) - {"glass"} and not (j.folder / "state").exists()
         assert "crate" in j.prompt and "sun" in j.prompt and "mm" in j.prompt
         assert j.extra["clip"]["picture"]["view_transform"] == "Standard"
     assert len({(j.size, len(job.camera(j)["frames"])) for j in found}) > 1, "several sizes"

@@ -94,3 +94,18 @@ def test_nothing_is_lit_behind_an_area_lamp():
     lamp = conditions.Lamp((0.0, 0.0, 2.0), (1.0,) * 3, "area", (0.0, 0.0, 1.0), 1.0)
     above = conditions.irradiance(torch.tensor([[0.0, 0, 3]]), torch.tensor([[0.0, 0, -1]]), [lamp])
     assert above.abs().max() == 0
+
+
+def test_panes_are_glossy_to_networks_whatever_lies_behind_them():
+    depth, normal = torch.full((1, 4, 4), 2.0), torch.zeros(1, 4, 4, 3)
+    glass = torch.zeros(1, 4, 4, 3)
+    glass[:, :, :2, 1] = -1
+    camera = {"K": torch.tensor([[[4.0, 0, 2], [0, 4, 2], [0, 0, 1]]]), "c2w": torch.eye(4)[None]}
+    told = conditions.maps(
+        depth=depth, normal=normal, base=None, gloss=torch.full((1, 4, 4), 0.25), emission=None, glass=glass,
+        anchor=torch.zeros(1, 4, 4, 3), origin=torch.zeros(3), scale=2.0, **camera,
+    )  # fmt: skip
+    gloss = told[0, conditions.SLICE["gloss"].start]
+    assert (gloss[:, :2] == 1).all() and (gloss[:, 2:] == 0.25).all()
+    assert torch.equal(told[0, conditions.SLICE["glass"]], glass[0].movedim(-1, 0))
+    assert conditions.SLICE["glass"].start >= conditions.WIDTH  # the head alone reads it

@@ -1,10 +1,12 @@
 """The lite model: shapes it takes and refuses, what its look does to a picture, weights that are refused by name."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from engine import check, conditions
 from engine.diffusion import sampler, schedule
@@ -163,6 +165,30 @@ def test_shading_with_the_true_look_makes_the_true_picture():
     grey = torch.full_like(base, 0.5)
     flat = shading.shade(c.maps[None], grey, look, torch.full((1, 1, 1, 1, 1), c.azimuth), zero)[0]
     assert ((made - c.picture) ** 2 * solid).sum() < ((flat - c.picture) ** 2 * solid).sum()
+
+
+def test_clear_glass_mirrors_by_its_own_normal_and_is_else_what_lies_behind_it():
+    """Little from before and all of it along its face; a picture without glass is bit for bit what it was."""
+    c = clip()
+    maps, base = c.maps[None].clone(), c.maps[None, :, conditions.SLICE["base"]].float()
+    look = shading.unpack(c.look[None])
+    look |= {"sky_light": torch.full_like(look["sky_light"], 0.2), "zenith": torch.full_like(look["zenith"], 1.0)}
+    look |= {"horizon": torch.full_like(look["horizon"], 1.0), "fog_density": torch.zeros_like(look["fog_density"])}
+    look = shading.in_place(shading.with_sky(look, torch.tensor([c.cloud_seed])), maps)
+    zero = {name: torch.zeros_like(base[:, :, :1]) for name in ("drift", "pane", "cloud")}
+    shade = lambda: shading.shade(maps, base, look, torch.full((1, 1, 1, 1, 1), c.azimuth), zero)  # noqa: E731
+    ray, solid = maps[:, :, conditions.SLICE["ray"]].float(), maps[:, :, conditions.SLICE["sky"]] < 0.5
+    bare = shade()
+    side = torch.linalg.cross(ray, torch.tensor([0.0, 0, 1]).view(1, 1, 3, 1, 1).expand_as(ray), dim=2)
+    added = []
+    for turned in (0.0, 80.0, 89.0):  # degrees away from the camera
+        angle = math.radians(turned)
+        normal = -ray * math.cos(angle) + functional.normalize(side, dim=2) * math.sin(angle)
+        maps[:, :, conditions.SLICE["glass"]] = normal.to(maps.dtype)
+        added.append(float((shade() - bare)[solid.expand_as(bare)].abs().mean()))
+    assert 0.005 < added[0] < added[1] / 2 < added[2] / 2
+    maps[:, :, conditions.SLICE["glass"]] = 0
+    assert torch.equal(shade(), bare)
 
 
 def test_the_picture_shows_the_scene_and_the_prompt(bundled):

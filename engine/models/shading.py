@@ -57,6 +57,7 @@ THROUGH = 0.85  # of panes and metals shows through a material
 SHINE = 3.0  # radiance of a thing that glows, over its colour
 GLOW = 4.0  # radiance of joints that glow, over their colour
 HORIZON = 4.0  # how sharply what is mirrored changes from ground to sky
+GLASS = 0.04  # of light is mirrored by one side of it, seen from before
 FILL = 0.5  # of what surfaces throw back reaches the deepest corner
 OUTDOORS = 0.08  # mean share of the sky that surfaces see, from which on a scene is outdoors
 MOST_EXPOSED = 2.5
@@ -253,6 +254,24 @@ def _shares(facts: dict[str, Tensor], look: Look, drift: Tensor) -> tuple[Tensor
     return snow, torch.maximum(mirror, puddle) * (1 - snow)
 
 
+def _panes(maps: Tensor, facts: dict[str, Tensor], sun: Tensor, look: Look) -> tuple[Tensor, Tensor] | None:
+    """How much of each pixel clear glass mirrors, and what it adds: on both of its sides (Schlick 1994). A rim is
+    thinner than a pixel, whose normal is one ray's: neighbours are averaged."""
+    normal = maps[:, :, SLICE["glass"]].float()
+    if not bool(normal.any()):
+        return None
+    along = (facts["ray"] * normal).sum(2, keepdim=True)
+    there = (normal != 0).any(2, keepdim=True)
+    once = GLASS + (1 - GLASS) * power((1 - along.abs()).clamp(0, 1), 5)
+    free = torch.maximum(facts["open"], hemisphere(normal[:, :, 2:3]) * look.get("outdoors", torch.zeros_like(along)))
+    mirrored = facts["ray"] - 2 * along * normal
+    share = there * 2 * once / (1 + once)
+    added = share * around(mirrored, sun, {**facts, "normal": normal, "open": free}, look)
+    both = torch.cat([share, added], 2).flatten(0, 1)
+    both = functional.avg_pool2d(both, 3, 1, 1, count_include_pad=False).unflatten(0, share.shape[:2])
+    return both[:, :, :1], both[:, :, 1:]
+
+
 def in_place(look: Look, maps: Tensor) -> Look:
     """The look with how its sky is shared out in this scene: a street that sees little sky is exposed for what it sees,
     and indoors what came in through windows is everywhere. A look that is in place stays as it is. maps
@@ -358,6 +377,9 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     shining = albedo * look["shine"] * SHINE if "shine" in look else 0.0
     facts["gloss"] = facts["gloss"] + cover * (look["paint_gloss"] - facts["gloss"])
     snow, mirror = _shares(facts, look, fields["drift"])
+    panes = _panes(maps, facts, sun, look)
+    if panes is not None:
+        mirror = mirror * (panes[0] == 0)
     albedo = albedo * (1 - 0.35 * look["wet"])
     albedo = albedo + snow * (torch.tensor(SNOW, device=maps.device).view(3, 1, 1) - albedo)
     sunlight = look["sun"] * (normal * sun).sum(2, keepdim=True).clamp_min(0) * facts["sunlit"]
@@ -377,4 +399,7 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     if is_cloudy(maps, look):
         gain = fields["clouds"] if "clouds" in fields else clouds(ray, look)
         clear = clear * (gain + fields["cloud"]).exp()
-    return drawn(tone(torch.where(facts["sky"] > 0.5, clear, colour), look), maps, look)
+    seen = torch.where(facts["sky"] > 0.5, clear, colour)
+    if panes is not None:
+        seen = seen * (1 - panes[0]) + panes[1]
+    return drawn(tone(seen, look), maps, look)

@@ -133,6 +133,8 @@ def parts(shot: Shot, truth: np.ndarray) -> dict[str, np.ndarray]:
     gloss, up = np.asarray(shot.passes["gloss"]) / 255, np.asarray(shot.passes["normal"], np.float32)[..., 2]
     solid = np.isfinite(depth)
     glowing = solid & (emission > GLOWING)
+    if "glass" in shot.passes:
+        gloss = np.maximum(gloss, np.asarray(shot.passes["glass"]).any(-1))
     mirror = solid & ~glowing & (gloss > GLOSSY)
     matt = solid & ~glowing & ~mirror
     shown = quality.grey(truth) / np.maximum(quality.grey(np.asarray(shot.passes["base"])), 8)  # light, about

@@ -161,7 +161,7 @@ def describe(folder: Path, wanted: Order) -> None:
     job.write(job.Job(
         folder=folder, id=uuid.uuid4().hex, prompt=words,
         size=wanted.size, crop=(0, 0, *wanted.size), fps=tuple(told["fps"]), cuts=tuple(told["cuts"]),
-        passes={name: f"passes/{name}.npy" for name in job.PASSES}, objects=tuple(told["objects"]), scene=told["scene"],
+        passes=job.written_passes(folder), objects=tuple(told["objects"]), scene=told["scene"],
         created={"blender": told["blender"], "shotlock": protocol.SHOTLOCK},
         extra={"clip": {"order": wanted.as_json(), **told["clip"]}},
     ))  # fmt: skip

@@ -1,10 +1,13 @@
 """What a capture shows of a scene: which objects, which surfaces, which colours. Coverage is compared with the alpha of
 the artist's own render, colours with what the materials were given."""
 
+import math
+
 import numpy as np
 import pytest
 
 bpy = pytest.importorskip("bpy")
+from mathutils import Euler, Matrix, Vector  # noqa: E402
 
 
 @pytest.fixture
@@ -80,14 +83,14 @@ def mean_colour(made, name):
 
 
 def test_no_material_is_black(still, tools, tmp_path):
-    """Row 28: paint, metal, glass and lamps each keep their colour; only metal and glass are mirror-like."""
+    """Row 28: paint, metal, rough glass and lamps each keep their colour; only metal and glass are mirror-like."""
     colours = {"Paint": (0.1, 0.5, 0.2), "Metal": (0.9, 0.6, 0.1), "Glass": (0.3, 0.6, 0.9), "Lamp": (1.0, 0.2, 0.1)}
     for x, (name, colour) in zip((-4.5, -2.5, 2.5, 4.5), colours.items(), strict=True):
         thing, rgba = sphere((x, 0, 1), name), (*colour, 1)
         if name == "Lamp":
             shaded(thing, "ShaderNodeEmission", Color=rgba, Strength=5)
         elif name == "Glass":
-            shaded(thing, "ShaderNodeBsdfGlass", Color=rgba)
+            shaded(thing, "ShaderNodeBsdfGlass", Color=rgba, Roughness=0.5)
         else:
             paint(thing, Base_Color=rgba, Metallic=float(name == "Metal"), Roughness=0.3)
     made = tools.film(tmp_path, still)
@@ -192,6 +195,133 @@ def test_transparent_surfaces(still, tools, tmp_path, opacity):
     if opacity < 0.5:
         assert np.array_equal(made.depth[0], solid.depth[0]) is False and not made.covered("Ball").any()
         assert np.array_equal(made.covered(), made.covered("Floor"))
+
+
+TINT = (0.25, 0.6, 0.9)
+
+
+def pane(scene):
+    """A slab right before the camera, over the left half of the picture."""
+    bpy.context.view_layer.update()
+    bpy.ops.mesh.primitive_cube_add(size=1)
+    thing = bpy.context.object
+    thing.name = "Pane"
+    before = scene.camera.matrix_world @ Matrix.Translation((-1.5, 0, -1))
+    thing.matrix_world = before @ Matrix.Diagonal((3, 4, 0.02, 1))
+    return thing
+
+
+def glass_of(kind, thing):
+    """How artists make clear glass; of every kind a slab lets TINT through."""
+    if kind == "principled":
+        return paint(thing, Base_Color=(*TINT, 1), Transmission_Weight=1.0, Roughness=0.0)
+    made = shaded(thing, "ShaderNodeBsdfGlass", Color=(*np.sqrt(TINT), 1), Roughness=0.0)
+    nodes, links = made.node_tree.nodes, made.node_tree.links
+    glass, output = (next(n for n in nodes if n.type == t) for t in ("BSDF_GLASS", "OUTPUT_MATERIAL"))
+    if kind == "coloured by a picture":
+        colour = nodes.new("ShaderNodeRGB")
+        colour.outputs[0].default_value = (*np.sqrt(TINT), 1)
+        links.new(colour.outputs[0], glass.inputs["Color"])
+    elif kind == "clear to shadows":
+        mix, path = nodes.new("ShaderNodeMixShader"), nodes.new("ShaderNodeLightPath")
+        links.new(path.outputs["Is Shadow Ray"], mix.inputs[0])
+        links.new(glass.outputs[0], mix.inputs[1])
+        links.new(nodes.new("ShaderNodeBsdfTransparent").outputs[0], mix.inputs[2])
+        links.new(mix.outputs[0], output.inputs["Surface"])
+    elif kind == "in a group":
+        tree = bpy.data.node_groups.new("Clear", "ShaderNodeTree")
+        tree.interface.new_socket("Shader", in_out="OUTPUT", socket_type="NodeSocketShader")
+        inner = tree.nodes.new("ShaderNodeBsdfGlass")
+        inner.inputs["Color"].default_value, inner.inputs["Roughness"].default_value = (*np.sqrt(TINT), 1), 0.0
+        tree.links.new(inner.outputs[0], tree.nodes.new("NodeGroupOutput").inputs[0])
+        group = nodes.new("ShaderNodeGroup")
+        group.node_tree = tree
+        links.new(group.outputs[0], output.inputs["Surface"])
+    return made
+
+
+@pytest.mark.parametrize("kind", ["principled", "glass", "coloured by a picture", "clear to shadows", "in a group"])
+def test_clear_glass_is_looked_through(still, tools, tmp_path, kind):
+    """Row 28: what lies behind it is seen where it is, in the colour that is left of it; its own normal is told."""
+    plain = tools.film(tmp_path / "plain", still)
+    glass_of(kind, pane(still))
+    made = tools.film(tmp_path / "made", still)
+    assert "glass" not in plain.arrays and "glass" in made.arrays
+    for name in ("depth", "index", "normal"):
+        assert np.array_equal(made.arrays[name], plain.arrays[name]), name
+    there = made.glass[0].any(-1)
+    left = np.arange(there.shape[1]) < there.shape[1] // 2 - 2
+    assert there[:, left].all() and not there[:, ~left][:, 4:].any()
+    assert np.allclose(made.glass[0][there], made.c2w[0, :3, 2] * -1, atol=0.02)  # faces the camera
+    both = there & made.covered() & (plain.base[0].min(-1) > 40)
+    both[:, there.shape[1] // 2 - 3:] = False
+    ratio = linear(made.base[0][both]) / linear(plain.base[0][both])
+    assert np.allclose(np.median(ratio, 0), TINT, rtol=0.05)
+    assert np.array_equal(made.base[0][:, ~left][:, 4:], plain.base[0][:, ~left][:, 4:])
+    assert abs(made.gloss[0][both].mean() - plain.gloss[0][both].mean()) < 10
+
+
+@pytest.mark.parametrize("kind", ["rough", "glowing", "spoken of", "with a prompt", "of a picture that is rough"])
+def test_glass_that_is_seen_itself(still, tools, tmp_path, kind):
+    """A blur, a lamp, and what a prompt says something of are surfaces."""
+    thing, settings = pane(still), {}
+    made = paint(thing, Base_Color=(*TINT, 1), Transmission_Weight=1.0, Roughness=0.5 if kind == "rough" else 0.0)
+    shader = made.node_tree.nodes["Principled BSDF"]
+    if kind == "glowing":
+        shader.inputs["Emission Strength"].default_value = 2.0
+    elif kind == "spoken of":
+        settings["prompt"] = "a red pane"
+    elif kind == "with a prompt":
+        thing.shotlock.prompt = "rusty iron"
+    elif kind == "of a picture that is rough":
+        value = made.node_tree.nodes.new("ShaderNodeValue")
+        value.outputs[0].default_value = 0.6
+        made.node_tree.links.new(value.outputs[0], shader.inputs["Roughness"])
+    taken = tools.film(tmp_path, still, **settings)
+    assert taken.covered("Pane").sum() > 0.4 * taken.depth[0].size
+    assert "glass" not in taken.arrays or not taken.glass[0].any()
+
+
+def test_one_of_two_of_the_same_glass_is_spoken_of(still, tools, tmp_path):
+    """Its material is a copy: the other is looked through as before."""
+    thing = pane(still)
+    other = thing.copy()  # with the same mesh
+    other.name = "Window"
+    aside = still.camera.matrix_world.to_3x3() @ Vector((3.1, 0, 0))
+    other.matrix_world = Matrix.Translation(aside) @ thing.matrix_world
+    bpy.context.collection.objects.link(other)
+    glass_of("principled", thing)
+    taken = tools.film(tmp_path, still, prompt="a red pane")
+    assert taken.covered("Pane").sum() > 0.4 * taken.depth[0].size and not taken.covered("Window").any()
+    assert taken.glass[0].any()
+
+
+def test_a_sea_without_a_floor_is_a_surface(still, tools, tmp_path):
+    """Down there nothing is met: light that goes in never comes back. Above it the sky is seen through glass."""
+    for name in ("Floor", "Box"):
+        bpy.data.objects.remove(bpy.data.objects[name])
+    still.camera.animation_data_clear()
+    still.camera.matrix_world = Matrix.Translation((0, 0, 2)) @ Euler((math.radians(90), 0, 0)).to_matrix().to_4x4()
+    bpy.context.view_layer.update()
+    bpy.ops.mesh.primitive_plane_add(size=4000)
+    sea = bpy.context.object
+    sea.name = "Sea"
+    paint(sea, Base_Color=(1, 1, 1, 1), Transmission_Weight=1.0, Roughness=0.0)
+    glass_of("principled", pane(still))
+    made = tools.film(tmp_path, still)
+    sea_there = made.covered("Sea")
+    middle = sea_there.shape[1] // 2
+    assert sea_there[-1, middle + 3:].all() and not sea_there[:, : middle - 3].any() and not made.covered()[0].any()
+    assert np.allclose(made.normal[0][sea_there].astype(float), (0, 0, 1), atol=1e-3)
+    assert (made.gloss[0][sea_there] == 255).all() and not made.base[0][sea_there].any()
+    assert made.glass[0][0].any() and not made.glass[0][sea_there].any()
+
+
+def test_holes_are_no_glass(still, tools, tmp_path):
+    paint(bpy.data.objects["Box"], Alpha=0.0, Transmission_Weight=1.0, Roughness=0.0)
+    glass_of("principled", sphere((0, -60, 0)))  # there is some elsewhere, so the pass is there
+    made = tools.film(tmp_path, still)
+    assert "glass" in made.arrays and not made.glass[0].any()
 
 
 def test_volumes_are_left_out_by_name(still, tools, tmp_path):
