@@ -43,6 +43,8 @@ CHANNELS = {
 SHADED = {  # what the head is told and no network
     "slot": 1,  # which of the things that the prompt speaks of a pixel shows, counted from 1; 0 is none of them
     "glass": 3,  # normal of the clear glass before the surface, unit, world; 0 where there is none
+    "mirror": 1,  # gloss of the surface itself, whatever is before it
+    "highlight": 1,  # log(1 + radiance), grey, of the scene's own lamps as what is most in front mirrors them
 }
 WIDTH = sum(CHANNELS.values())  # what networks are given
 TOTAL = WIDTH + sum(SHADED.values())
@@ -133,6 +135,27 @@ def irradiance(point: Tensor, normal: Tensor, lamps: list[Lamp]) -> Tensor:
     return total
 
 
+SHINY = 0.5  # gloss from which on a surface shows lamps as such
+BLUR = 0.1  # radians by which what is mirrored is smeared: how rough a surface is, no pass tells
+
+
+def highlights(point: Tensor, normal: Tensor, ray: Tensor, lamps: list[Lamp]) -> Tensor:
+    """Radiance (...) of lamps in a mirror, grey: their light spread over a disc as wide as they are seen, and blurred,
+    as one round lobe of the same energy and variance. Points, unit normals and unit rays (..., 3) toward the points."""
+    mirrored = ray - 2 * (ray * normal).sum(-1, keepdim=True) * normal
+    total = torch.zeros_like(point[..., 0])
+    for lamp in lamps:
+        to_lamp = torch.tensor(lamp.position, dtype=point.dtype, device=point.device) - point
+        square = (to_lamp**2).sum(-1, keepdim=True).clamp_min(1e-4)
+        way = to_lamp / square.sqrt()
+        flux = beam(lamp, way) / (square + lamp.area / math.pi)
+        facing = (way * way.new_tensor(lamp.back)).sum(-1, keepdim=True).clamp_min(0) if lamp.area else 0.0
+        spread = BLUR**2 + lamp.area * facing / square / (4 * math.pi)  # a disc's variance along one axis
+        away = 1 - (mirrored * way).sum(-1, keepdim=True)
+        total += (flux / (2 * spread) * torch.exp(-away / spread))[..., 0] * (sum(lamp.power) / 3)
+    return total
+
+
 def maps(
     *,
     depth: Tensor,  # (F, H, W) planar, +inf sky
@@ -177,6 +200,7 @@ def maps(
         put("has_base", torch.ones_like(depth))
     if gloss is not None:
         put("gloss", gloss * ~sky)
+        put("mirror", gloss * ~sky)
     if glass is not None:  # networks know panes by their gloss, whatever lies behind them
         put("glass", glass)
         put("gloss", torch.maximum(out[:, SLICE["gloss"].start], glass.any(-1).to(dtype)) * ~sky)
@@ -191,7 +215,15 @@ def maps(
     put("open", torch.where(sky, 1, hemisphere(normal[..., 2])) if open_ is None else noisy.pop())
     put("ao", torch.ones_like(depth) if ao is None else noisy.pop())
     if lamps:
-        put("lamps", torch.log1p(irradiance(torch.where(solid, anchor, 0), normal, lamps)) * solid)
+        at = torch.where(solid, anchor, 0)
+        put("lamps", torch.log1p(irradiance(at, normal, lamps)) * solid)
+        panes = torch.zeros_like(sky) if glass is None else glass.any(-1)
+        shiny = panes & ~sky if gloss is None else (panes | (gloss > SHINY)) & ~sky
+        if shiny.any():
+            front = normal if glass is None else torch.where(panes[..., None], glass, normal)
+            seen = torch.zeros_like(depth)
+            seen[shiny] = highlights(at[shiny], front[shiny], ray[shiny], lamps)
+            put("highlight", torch.log1p(seen))
     return out
 
 

@@ -107,5 +107,35 @@ def test_panes_are_glossy_to_networks_whatever_lies_behind_them():
     )  # fmt: skip
     gloss = told[0, conditions.SLICE["gloss"].start]
     assert (gloss[:, :2] == 1).all() and (gloss[:, 2:] == 0.25).all()
+    assert (told[0, conditions.SLICE["mirror"].start] == 0.25).all()
     assert torch.equal(told[0, conditions.SLICE["glass"]], glass[0].movedim(-1, 0))
     assert conditions.SLICE["glass"].start >= conditions.WIDTH  # the head alone reads it
+
+
+@pytest.mark.parametrize("area", [0.0, 0.3, 2.0])
+def test_a_mirror_shows_as_much_light_as_a_lamp_sends_there(area):
+    """Its radiance over all directions is the lamp's irradiance, however large the lamp; the middle is where the
+    mirrored ray meets it. `power` is irradiance over pi, as a matt surface throws it back."""
+    lamp = conditions.Lamp((0.0, 0.0, 3.0), (2.0,) * 3, "area" if area else "point", (0.0, 0.0, 1.0), area)
+    turn = torch.linspace(0, math.pi / 2, 400, dtype=torch.float64)  # of a mirror ray away from the lamp
+    mirrored = torch.stack([turn.sin(), 0 * turn, turn.cos()], -1)
+    normal = torch.tensor([0.0, 0, 1], dtype=torch.float64).expand(400, 3)
+    ray = mirrored * torch.tensor([1.0, 1, -1], dtype=torch.float64)
+    seen = conditions.highlights(torch.zeros(400, 3, dtype=torch.float64), normal, ray, [lamp])
+    everywhere = torch.trapezoid(seen * 2 * math.pi * turn.sin(), turn)
+    sent = math.pi * 2.0 * (4 / (9 + area / math.pi) if area else 1 / 9)
+    assert everywhere == pytest.approx(sent, rel=0.02) and seen.argmax() == 0
+
+
+def test_lamps_show_in_metal_and_in_glass_alone():
+    depth, normal = torch.full((1, 4, 4), 2.0), torch.tensor([0.0, 0, -1]).expand(1, 4, 4, 3)
+    gloss, glass = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4, 3)
+    gloss[:, 0], glass[:, 1, :, 2] = 1.0, -1.0
+    told = conditions.maps(
+        depth=depth, normal=normal, base=None, gloss=gloss, emission=None, glass=glass,
+        anchor=torch.tensor([0.0, 0, 2]).expand(1, 4, 4, 3), origin=torch.zeros(3), scale=2.0,
+        K=torch.tensor([[[40.0, 0, 2], [0, 40, 2], [0, 0, 1]]]), c2w=torch.eye(4)[None],
+        lamps=[conditions.Lamp((0.0, 0.0, 0.0), (1.0,) * 3)],
+    )  # fmt: skip
+    shown = told[0, conditions.SLICE["highlight"].start]
+    assert (shown[:2] > 1).all() and not shown[2:].any()

@@ -191,6 +191,30 @@ def test_clear_glass_mirrors_by_its_own_normal_and_is_else_what_lies_behind_it()
     assert torch.equal(shade(), bare)
 
 
+def test_bare_metal_is_all_mirror_and_its_edges_are_of_it():
+    """It shows no light from its own side, only what it mirrors; a glossy pixel beside it is so in part."""
+    c = clip()
+    maps, base = c.maps[None].clone(), c.maps[None, :, conditions.SLICE["base"]].float()
+    look = shading.in_place(shading.with_sky(shading.unpack(c.look[None]), torch.tensor([c.cloud_seed])), maps)
+    zero = {name: torch.zeros_like(base[:, :, :1]) for name in ("drift", "pane", "cloud")}
+    azimuth = torch.full((1, 1, 1, 1, 1), c.azimuth)
+    solid = maps[0, 0, conditions.SLICE["sky"].start] < 0.5
+
+    def changed(gloss: float) -> torch.Tensor:  # by lamps of its own side
+        maps[:, :, conditions.SLICE["mirror"]] = gloss
+        maps[:, :, conditions.SLICE["lamps"]] = 0
+        dark = shading.shade(maps, base, look, azimuth, zero)
+        maps[:, :, conditions.SLICE["lamps"]] = 3
+        return (shading.shade(maps, base, look, azimuth, zero) - dark)[0, 0].abs().mean(0)[solid]
+
+    assert changed(1.0).max() < 0.01 < changed(0.5).mean()  # the prompt's dust of snow is no metal
+    gloss = torch.zeros(1, 1, 1, 1, 5)
+    gloss[..., 1], gloss[..., 2] = 1.0, 0.6
+    assert shading._metal(gloss).flatten().tolist() == pytest.approx([0, 1, 0.6, 0, 0])
+    gloss[..., 1] = 0.5  # what is only glossy makes nothing around it metal
+    assert not shading._metal(gloss).any()
+
+
 def test_the_picture_shows_the_scene_and_the_prompt(bundled):
     """From pure noise: nearer to the truth than the base colour, and nearer than another prompt's picture."""
     from engine.train.sheet import sample

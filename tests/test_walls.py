@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EXTENSION = ("__init__.py", "operators", "panels", "engine")
 BLENDER_SIDE = ("__init__.py", "operators", "panels")
 FRONT = ("engine/__init__.py", "engine/protocol.py", "engine/job.py", "engine/client.py", "engine/windows.py",
-         "engine/suns.py", "engine/official.py", "engine/registry.py", "engine/looks.py", "engine/need.py")
+         "engine/suns.py", "engine/official.py", "engine/registry.py", "engine/looks.py", "engine/need.py",
+         "engine/prompt/things.py", "engine/prompt/words.py")
 BLENDERS_OWN = frozenset({"bpy", "bpy_extras", "mathutils", "gpu", "bmesh", "addon_utils", "blf", "aud", "bl_ext"})
 ENGINES_OWN = frozenset({"torch", "einops", "safetensors", "cv2", "imageio", "imageio_ffmpeg"})
 ROOMS = frozenset({"engine", "operators", "panels", "shotlock"})
@@ -103,7 +104,8 @@ def crossed(path: str, target: str) -> Iterator[str]:
 
 def in_front(target: str) -> bool:
     """`engine`, `engine/job`, or a name inside one of them such as `engine/job/BadJob`."""
-    return "/".join(target.split("/")[:2]) in {"engine", *(file.removesuffix(".py") for file in FRONT)}
+    front = {"engine", *(file.removesuffix(".py") for file in FRONT)}
+    return not {"/".join(target.split("/")[:depth]) for depth in (2, 3)}.isdisjoint(front)
 
 
 def may_be_true(call: ast.Call, keyword: str) -> bool:

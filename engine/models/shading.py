@@ -56,7 +56,8 @@ DYED = 0.92  # of a thing's colour that is the dye's, where a prompt gives it on
 THROUGH = 0.85  # of panes and metals shows through a material
 SHINE = 3.0  # radiance of a thing that glows, over its colour
 GLOW = 4.0  # radiance of joints that glow, over their colour
-HORIZON = 4.0  # how sharply what is mirrored changes from ground to sky
+HORIZON, METAL_HORIZON = 4.0, 1.3  # how sharply what is mirrored changes from ground to sky
+METAL = 0.93  # gloss from which on a surface is more and more of bare metal: all that leaves it is mirrored
 GLASS = 0.04  # of light is mirrored by one side of it, seen from before
 FILL = 0.5  # of what surfaces throw back reaches the deepest corner
 OUTDOORS = 0.08  # mean share of the sky that surfaces see, from which on a scene is outdoors
@@ -236,10 +237,12 @@ def sky(direction: Tensor, sun: Tensor, look: Look) -> Tensor:
     return look["zenith"] + (look["horizon"] - look["zenith"]) * low + look["sun"] * halo
 
 
-def around(direction: Tensor, sun: Tensor, facts: dict[str, Tensor], look: Look) -> Tensor:
+def around(
+    direction: Tensor, sun: Tensor, facts: dict[str, Tensor], look: Look, sharp: Tensor | float = HORIZON
+) -> Tensor:
     """What a surface mirrors from a direction: the sky as far as it sees it, else what other surfaces throw back."""
     free = (facts["open"] / hemisphere(facts["normal"][:, :, 2:3]).clamp_min(0.05)).clamp(0, 1)
-    seen = free * (0.5 + direction[:, :, 2:3] * HORIZON).clamp(0, 1)
+    seen = free * (0.5 + direction[:, :, 2:3] * sharp).clamp(0, 1)
     return look["ground_light"] + seen * (sky(direction, sun, look) - look["ground_light"])
 
 
@@ -249,12 +252,21 @@ def _shares(facts: dict[str, Tensor], look: Look, drift: Tensor) -> tuple[Tensor
     snow = look["snow"] * ((up - 0.25) * 2 + drift).clamp(0, 1)
     facing = (facts["ray"] * facts["normal"]).sum(2, keepdim=True).abs().clamp(0, 1)
     fresnel = power(1 - facing, 5)
-    mirror = facts["gloss"] * (0.35 + 0.65 * fresnel)
+    mirror = facts["mirror"] * (0.35 + 0.65 * fresnel)
     puddle = look["wet"] * (up - 0.6).clamp(0, 0.4) / 0.4 * (0.08 + 0.8 * fresnel)
     return snow, torch.maximum(mirror, puddle) * (1 - snow)
 
 
-def _panes(maps: Tensor, facts: dict[str, Tensor], sun: Tensor, look: Look) -> tuple[Tensor, Tensor] | None:
+def _metal(gloss: Tensor) -> Tensor:
+    """Share of each pixel that is of bare metal. One at its edge is so as far as it is glossy: its colour is a mean."""
+    metal = ((gloss - METAL) / (1 - METAL)).clamp(0, 1)
+    beside = functional.max_pool2d(metal.flatten(0, 1), 3, 1, 1).unflatten(0, metal.shape[:2])
+    return torch.maximum(metal, beside * gloss)
+
+
+def _panes(
+    maps: Tensor, facts: dict[str, Tensor], sun: Tensor, look: Look, highlight: Tensor
+) -> tuple[Tensor, Tensor] | None:
     """How much of each pixel clear glass mirrors, and what it adds: on both of its sides (Schlick 1994). A rim is
     thinner than a pixel, whose normal is one ray's: neighbours are averaged."""
     normal = maps[:, :, SLICE["glass"]].float()
@@ -266,7 +278,7 @@ def _panes(maps: Tensor, facts: dict[str, Tensor], sun: Tensor, look: Look) -> t
     free = torch.maximum(facts["open"], hemisphere(normal[:, :, 2:3]) * look.get("outdoors", torch.zeros_like(along)))
     mirrored = facts["ray"] - 2 * along * normal
     share = there * 2 * once / (1 + once)
-    added = share * around(mirrored, sun, {**facts, "normal": normal, "open": free}, look)
+    added = share * (around(mirrored, sun, {**facts, "normal": normal, "open": free}, look) + highlight)
     both = torch.cat([share, added], 2).flatten(0, 1)
     both = functional.avg_pool2d(both, 3, 1, 1, count_include_pad=False).unflatten(0, share.shape[:2])
     return both[:, :, :1], both[:, :, 1:]
@@ -368,18 +380,19 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     facts = {
         name: maps[:, :, SLICE[name]].float()
         for name in ("distance", "sky", "ray", "normal", "gloss", "emission", "sunlit", "lamps",
-                     "tone", "line", "cover", "ao", "open", "slot")
+                     "tone", "line", "cover", "ao", "open", "slot", "mirror", "highlight")
     }  # fmt: skip
     sun = sun_direction(look["height"], azimuth)
     normal, ray = facts["normal"], facts["ray"]
     look = of_things(facts, look)
     albedo, cover = painted(dyed(to_linear(base), look), facts, look, fields["pane"])
     shining = albedo * look["shine"] * SHINE if "shine" in look else 0.0
-    facts["gloss"] = facts["gloss"] + cover * (look["paint_gloss"] - facts["gloss"])
+    own = facts["mirror"]
+    facts["mirror"] = own + cover * (look["paint_gloss"] - own)
     snow, mirror = _shares(facts, look, fields["drift"])
-    panes = _panes(maps, facts, sun, look)
-    if panes is not None:
-        mirror = mirror * (panes[0] == 0)
+    highlight = look["lamp"] * (facts["highlight"].exp() - 1)
+    panes = _panes(maps, facts, sun, look, highlight)
+    shown = highlight if panes is None else highlight * (panes[0] == 0)
     albedo = albedo * (1 - 0.35 * look["wet"])
     albedo = albedo + snow * (torch.tensor(SNOW, device=maps.device).view(3, 1, 1) - albedo)
     sunlight = look["sun"] * (normal * sun).sum(2, keepdim=True).clamp_min(0) * facts["sunlit"]
@@ -388,7 +401,11 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     lamps = look["lamp"] * (facts["lamps"].exp() - 1)
     colour = albedo * (daylight + sunlight + lamps)
     mirrored = ray - 2 * (ray * normal).sum(2, keepdim=True) * normal
-    colour = colour + mirror * ((0.35 + 0.65 * albedo) * around(mirrored, sun, facts, look) - colour)
+    metal = _metal(own) * (1 - cover) * (1 - snow)
+    mirror = mirror + metal * (1 - mirror)
+    pale = 0.35 * (1 - metal)
+    reflected = around(mirrored, sun, facts, look, HORIZON + metal * (METAL_HORIZON - HORIZON)) + shown
+    colour = colour + mirror * ((pale + (1 - pale) * albedo) * reflected - colour)
     colour = (
         colour + fields["pane"] * look["lit"] * look["window"] + (0.3 + look["lamp"]) * (facts["emission"].exp() - 1)
     )
