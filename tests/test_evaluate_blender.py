@@ -20,7 +20,7 @@ KEYS = {"mse", "mse_with_sky", "graded_mse", "graded_base_mse", "high_pass_corre
 def clip(tmp_path_factory):
     """A folder with one clip in it, as Blender's clips lie; a procedural scene, for speed."""
     out = tmp_path_factory.mktemp("clips")
-    write(out / "scene-0001", Case("scene", Brief(place="street"), (5, 96, 160), 4, "colonnade"))
+    write(out / "scene-0001", Case("scene", Brief(place="street"), (5, 96, 160), 3, "colonnade"))
     return out
 
 

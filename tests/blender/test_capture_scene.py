@@ -263,7 +263,7 @@ def test_clear_glass_is_looked_through(still, tools, tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["rough", "glowing", "spoken of", "with a prompt", "of a picture that is rough"])
 def test_glass_that_is_seen_itself(still, tools, tmp_path, kind):
-    """A blur, a lamp, and what a prompt says something of are surfaces."""
+    """Row 28: a blur, a lamp, and what a prompt says something of are surfaces."""
     thing, settings = pane(still), {}
     made = paint(thing, Base_Color=(*TINT, 1), Transmission_Weight=1.0, Roughness=0.5 if kind == "rough" else 0.0)
     shader = made.node_tree.nodes["Principled BSDF"]
