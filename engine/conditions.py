@@ -44,6 +44,7 @@ SHADED = {  # what the head is told and no network
     "slot": 1,  # which of the things that the prompt speaks of a pixel shows, counted from 1; 0 is none of them
     "glass": 3,  # normal of the clear glass before the surface, unit, world; 0 where there is none
     "mirror": 1,  # gloss of the surface itself, whatever is before it
+    "rough": 1,  # of the surface, 0..1; UNKNOWN where nothing says it
     "highlight": 1,  # log(1 + radiance), grey, of the scene's own lamps as what is most in front mirrors them
 }
 WIDTH = sum(CHANNELS.values())  # what networks are given
@@ -135,13 +136,16 @@ def irradiance(point: Tensor, normal: Tensor, lamps: list[Lamp]) -> Tensor:
     return total
 
 
-SHINY = 0.5  # gloss from which on a surface shows lamps as such
-BLUR = 0.1  # radians by which what is mirrored is smeared: how rough a surface is, no pass tells
+SHINY, HARDLY = 0.5, 0.03  # gloss from which on a surface shows lamps as such; if it is polished, too
+POLISHED, UNKNOWN = 0.45, 0.27  # roughness up to which it is; that of a surface of which none is known
+FINEST = 0.02  # radians: a lamp is smeared by as much in any mirror, or it falls between two pixels
 
 
-def highlights(point: Tensor, normal: Tensor, ray: Tensor, lamps: list[Lamp]) -> Tensor:
+def highlights(point: Tensor, normal: Tensor, ray: Tensor, rough: Tensor, lamps: list[Lamp]) -> Tensor:
     """Radiance (...) of lamps in a mirror, grey: their light spread over a disc as wide as they are seen, and blurred,
-    as one round lobe of the same energy and variance. Points, unit normals and unit rays (..., 3) toward the points."""
+    as one round lobe of the same energy and variance. Points, unit normals and unit rays (..., 3) toward the points;
+    roughness (...), whose square is the deviation of the facets' slopes, times the root of 2 (Walter et al. 2007)."""
+    blur = (2 * rough**4).clamp_min(FINEST**2)[..., None]  # a turn of the facet turns the ray by twice as much
     mirrored = ray - 2 * (ray * normal).sum(-1, keepdim=True) * normal
     total = torch.zeros_like(point[..., 0])
     for lamp in lamps:
@@ -150,7 +154,7 @@ def highlights(point: Tensor, normal: Tensor, ray: Tensor, lamps: list[Lamp]) ->
         way = to_lamp / square.sqrt()
         flux = beam(lamp, way) / (square + lamp.area / math.pi)
         facing = (way * way.new_tensor(lamp.back)).sum(-1, keepdim=True).clamp_min(0) if lamp.area else 0.0
-        spread = BLUR**2 + lamp.area * facing / square / (4 * math.pi)  # a disc's variance along one axis
+        spread = blur + lamp.area * facing / square / (4 * math.pi)  # a disc's variance along one axis
         away = 1 - (mirrored * way).sum(-1, keepdim=True)
         total += (flux / (2 * spread) * torch.exp(-away / spread))[..., 0] * (sum(lamp.power) / 3)
     return total
@@ -173,6 +177,7 @@ def maps(
     ao: Tensor | None = None,  # (F, H, W) 0..1, as noisy as it comes
     open_: Tensor | None = None,  # (F, H, W) 0..1
     glass: Tensor | None = None,  # (F, H, W, 3)
+    rough: Tensor | None = None,  # (F, H, W) 0..1
     dtype: torch.dtype = torch.float32,
     shaded_only: bool = False,
 ) -> Tensor:
@@ -201,6 +206,7 @@ def maps(
     if gloss is not None:
         put("gloss", gloss * ~sky)
         put("mirror", gloss * ~sky)
+    put("rough", torch.full_like(depth, UNKNOWN) if rough is None else rough)
     if glass is not None:  # networks know panes by their gloss, whatever lies behind them
         put("glass", glass)
         put("gloss", torch.maximum(out[:, SLICE["gloss"].start], glass.any(-1).to(dtype)) * ~sky)
@@ -218,11 +224,15 @@ def maps(
         at = torch.where(solid, anchor, 0)
         put("lamps", torch.log1p(irradiance(at, normal, lamps)) * solid)
         panes = torch.zeros_like(sky) if glass is None else glass.any(-1)
-        shiny = panes & ~sky if gloss is None else (panes | (gloss > SHINY)) & ~sky
+        shiny = panes if gloss is None else panes | (gloss > SHINY)
+        if gloss is not None and rough is not None:
+            shiny = shiny | ((gloss > HARDLY) & (rough < POLISHED))
+        shiny = shiny & ~sky
         if shiny.any():
             front = normal if glass is None else torch.where(panes[..., None], glass, normal)
+            own = torch.where(panes, 0, torch.full_like(depth, UNKNOWN) if rough is None else rough)
             seen = torch.zeros_like(depth)
-            seen[shiny] = highlights(at[shiny], front[shiny], ray[shiny], lamps)
+            seen[shiny] = highlights(at[shiny], front[shiny], ray[shiny], own[shiny], lamps)
             put("highlight", torch.log1p(seen))
     return out
 

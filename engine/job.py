@@ -84,6 +84,7 @@ PASSES: Mapping[str, Pass] = {
     "normal": Pass("<f2", 3),       # world space, unit; 0 on sky
     "base": Pass("|u1", 3),         # sRGB-encoded unlit base colour; 0 on sky
     "gloss": Pass("|u1", 1),        # share of mirror-like reflection or transmission
+    "rough": Pass("|u1", 1),        # roughness of the surface, as its shader says; sky 255
     "ao": Pass("|u1", 1),           # share of the half-space over the surface that is free nearby; sky 255
     "open": Pass("|u1", 1),         # share of the half-space over the surface that is sky; sky 255
     "emission": Pass("<f2", 3),     # scene-linear radiance of the surface itself

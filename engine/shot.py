@@ -22,7 +22,7 @@ from .geometry.shadows import RenderedMap, ShadowMap
 from .models.shading import sky_share, to_linear
 from .passes import Array, Averaged, Levelled, Rows, Surfaces, Thinned
 
-ON_SURFACES = frozenset(("base", "gloss", "emission", "ao", "open"))  # their mean over a pixel means something
+ON_SURFACES = frozenset(("base", "gloss", "rough", "emission", "ao", "open"))  # their mean over a pixel means something
 MOST_SHADOWED = 64  # frames that fill the shadow map
 CHUNK = 4  # frames whose maps are made together
 WATTS = 1 / (4 * math.pi * math.pi)  # Blender's point lamp: irradiance over pi at one unit of distance, per watt
@@ -406,13 +406,13 @@ def maps(
         part = frames[i : i + CHUNK]
         depth, normal, anchor = shot.depth(part), shot.normal(part), shot.anchors(part)
         base, gloss, emission, ao, sky = (shot.read(n, part) for n in ("base", "gloss", "emission", "ao", "open"))
-        glass = shot.read("glass", part)
+        glass, rough = shot.read("glass", part), shot.read("rough", part)
         lit = None if shadow is None else torch.stack([shadow.sunlit(f) for f in part])
         out[i : i + CHUNK] = conditions.maps(
             depth=depth, normal=normal, base=None if base is None else base / 255,
             gloss=None if gloss is None else gloss / 255, ao=None if ao is None else ao / 255,
             open_=None if sky is None else sky / 255,
-            emission=emission, glass=glass, anchor=anchor,
+            emission=emission, glass=glass, rough=None if rough is None else rough / 255, anchor=anchor,
             K=shot.K[part], c2w=shot.c2w[part], origin=torch.zeros(3), scale=shot.scale,
             lamps=own, sunlit=lit, dtype=dtype, shaded_only=shaded_only,
         )  # fmt: skip

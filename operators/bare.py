@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from . import compat
+from . import compat, facts
 from .cameras import blender_matrix, lens_of, remapped
 
 SURFACES = {"MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "POINTCLOUD"}
@@ -42,8 +42,11 @@ def strip_down(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, whole: Iterab
     for owner in [*bpy.data.materials, *bpy.data.node_groups]:
         tree = getattr(owner, "node_tree", owner)
         if tree and tree.type == "SHADER":
+            glass = owner not in kept and _see_through(tree)
+            clear |= glass
+            if owner != tree and not glass:
+                _tell_smoothness(owner, tree)
             _without_shader_to_rgb(tree)
-            clear |= owner not in kept and _see_through(tree)
             _decide_opacity(tree)
     see(layer, THERE)
     return clear
@@ -218,6 +221,40 @@ def _further(tree: Any, socket: Any, condition: Any) -> None:
     tree.links.new(both.outputs[0], socket)
 
 
+SMOOTH = "Shotlock smooth"
+
+
+def _tell_smoothness(material: bpy.types.Material, tree: Any) -> None:
+    """1 less the roughness of the shader nearest to the output, as a pass; 0 where it has none, and where it is not
+    there."""
+    shader = facts.nearest_shader(material)
+    rough = shader.inputs.get("Roughness") if shader else None
+    if rough is None:
+        return
+    smooth, told = tree.nodes.new("ShaderNodeMath"), tree.nodes.new("ShaderNodeOutputAOV")
+    smooth.operation = "SUBTRACT"
+    smooth.inputs[0].default_value = 1.0
+    _copy(tree, shader, rough, smooth.inputs[1])
+    there = shader.inputs.get("Alpha")
+    value = smooth.outputs[0]
+    if there is not None and there.is_linked and shader.id_data == tree:  # leaves have holes
+        part = tree.nodes.new("ShaderNodeMath")
+        part.operation = "MULTIPLY"
+        tree.links.new(value, part.inputs[0])
+        tree.links.new(there.links[0].from_socket, part.inputs[1])
+        value = part.outputs[0]
+    told.aov_name = SMOOTH
+    tree.links.new(value, told.inputs["Value"])
+
+
+def _copy(tree: Any, shader: Any, socket: Any, target: Any) -> None:
+    """What feeds a socket; inside a group only its fixed value can be had."""
+    if socket.is_linked and shader.id_data == tree:
+        tree.links.new(socket.links[0].from_socket, target)
+    else:
+        target.default_value = 0.5 if socket.is_linked else socket.default_value
+
+
 def _decide_opacity(tree: Any) -> None:
     """From half opacity on a surface is there, below it is not: Cycles would dither between it and what lies behind."""
     for node in list(tree.nodes):
@@ -252,7 +289,7 @@ def _step(tree: Any, source: Any, operation: str, limit: float) -> Any:
 
 GEOMETRY = ("use_pass_z", "use_pass_normal", "use_pass_vector", "use_pass_object_index")
 COLOUR = ("use_pass_diffuse_color", "use_pass_glossy_color", "use_pass_transmission_color", "use_pass_emit",
-          "use_pass_ambient_occlusion")
+          "use_pass_ambient_occlusion", SMOOTH)
 
 
 def only_passes(layer: bpy.types.ViewLayer, wanted: Iterable[str]) -> None:
@@ -262,6 +299,9 @@ def only_passes(layer: bpy.types.ViewLayer, wanted: Iterable[str]) -> None:
             setattr(layer, name, name in wanted or name == "use_pass_combined")
     while layer.aovs:
         layer.aovs.remove(layer.aovs[0])
+    if SMOOTH in wanted:
+        made = layer.aovs.add()
+        made.name, made.type = SMOOTH, "VALUE"
 
 
 def number_objects() -> dict[int, bpy.types.Object]:

@@ -117,7 +117,8 @@ def colour_spaces(strip: Any) -> list[str]:
 
 RENDER_PASSES = {"index": ("IndexOB", "Object Index"), "diffuse": ("DiffCol", "Diffuse Color"),
                  "glossy": ("GlossCol", "Glossy Color"), "transmission": ("TransCol", "Transmission Color"),
-                 "emission": ("Emit", "Emission"), "ao": ("AO", "Ambient Occlusion")}  # 4.x, 5.x; others kept theirs
+                 "emission": ("Emit", "Emission"), "ao": ("AO", "Ambient Occlusion"),
+                 "smooth": ("Shotlock smooth",)}  # 4.x, 5.x; others kept theirs
 
 
 def render_pass(passes: Any, name: str) -> Any:

@@ -287,6 +287,7 @@ def _write(arrays: dict[str, np.ndarray], i: int, plan: Plan, path: Path3D, geom
                                         colour["emission"], colour["combined"][..., 3], sky)
     arrays["depth"][i] = z
     arrays["normal"][i] = pixels.normal(geometry["normal"], sky)
+    arrays["rough"][i] = pixels.share(pixels.roughness(colour["smooth"], colour["combined"][..., 3], sky))
     arrays["index"][i] = pixels.index(geometry["index"], sky)
     arrays["base"][i] = pixels.srgb(base)
     arrays["gloss"][i] = pixels.share(np.where(water, np.float32(1), gloss))

@@ -66,6 +66,12 @@ def surface_colour(diffuse: np.ndarray, glossy: np.ndarray, transmission: np.nda
     return glowing(np.clip(colour, 0, 1), emission * cover), np.clip(share, 0, 1)
 
 
+def roughness(smooth: np.ndarray, alpha: np.ndarray, sky: np.ndarray) -> np.ndarray:
+    """(H,W) in 0..1, of the part of each pixel that is surface; the sky is rough."""
+    cover = np.where(sky, np.float32(0), 1 / np.maximum(alpha, 1 / 64))
+    return 1 - np.clip(smooth * cover, 0, 1)
+
+
 def ambient(ao: np.ndarray, alpha: np.ndarray, sky: np.ndarray) -> np.ndarray:
     """Share (H,W) of the half-space over a surface that is free, in 0..1; the sky counts as free."""
     cover = np.where(sky, np.float32(0), 1 / np.maximum(alpha, 1 / 64))

@@ -16,7 +16,7 @@ from . import compat
 
 Pixels = dict[str, np.ndarray]
 CHANNELS = {"combined": 4, "depth": 1, "normal": 3, "vector": 4, "index": 1,
-            "diffuse": 3, "glossy": 3, "transmission": 3, "emission": 3, "ao": 3}
+            "diffuse": 3, "glossy": 3, "transmission": 3, "emission": 3, "ao": 3, "smooth": 1}
 
 
 class Reader:

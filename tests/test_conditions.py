@@ -112,8 +112,9 @@ def test_panes_are_glossy_to_networks_whatever_lies_behind_them():
     assert conditions.SLICE["glass"].start >= conditions.WIDTH  # the head alone reads it
 
 
+@pytest.mark.parametrize("rough", [0.16, 0.27, 0.4])
 @pytest.mark.parametrize("area", [0.0, 0.3, 2.0])
-def test_a_mirror_shows_as_much_light_as_a_lamp_sends_there(area):
+def test_a_mirror_shows_as_much_light_as_a_lamp_sends_there(area, rough):
     """Its radiance over all directions is the lamp's irradiance, however large the lamp; the middle is where the
     mirrored ray meets it. `power` is irradiance over pi, as a matt surface throws it back."""
     lamp = conditions.Lamp((0.0, 0.0, 3.0), (2.0,) * 3, "area" if area else "point", (0.0, 0.0, 1.0), area)
@@ -121,7 +122,8 @@ def test_a_mirror_shows_as_much_light_as_a_lamp_sends_there(area):
     mirrored = torch.stack([turn.sin(), 0 * turn, turn.cos()], -1)
     normal = torch.tensor([0.0, 0, 1], dtype=torch.float64).expand(400, 3)
     ray = mirrored * torch.tensor([1.0, 1, -1], dtype=torch.float64)
-    seen = conditions.highlights(torch.zeros(400, 3, dtype=torch.float64), normal, ray, [lamp])
+    rough = torch.full((400,), rough, dtype=torch.float64)
+    seen = conditions.highlights(torch.zeros(400, 3, dtype=torch.float64), normal, ray, rough, [lamp])
     everywhere = torch.trapezoid(seen * 2 * math.pi * turn.sin(), turn)
     sent = math.pi * 2.0 * (4 / (9 + area / math.pi) if area else 1 / 9)
     assert everywhere == pytest.approx(sent, rel=0.02) and seen.argmax() == 0

@@ -215,6 +215,21 @@ def test_bare_metal_is_all_mirror_and_its_edges_are_of_it():
     assert not shading._metal(gloss).any()
 
 
+@pytest.mark.parametrize("rough, lit", [(0.06, True), (conditions.UNKNOWN, True), (0.5, True), (0.6, False)])
+def test_only_what_is_smooth_is_a_pane(rough, lit):
+    """Dark timber is as glossy as a pane; a shader that nobody touched may be one."""
+    c = clip()
+    maps, base = c.maps[None].clone(), c.maps[None, :, conditions.SLICE["base"]].float()
+    look = shading.in_place(shading.with_sky(shading.unpack(c.look[None]), torch.tensor([c.cloud_seed])), maps)
+    look |= {"lit": torch.ones_like(look["lit"]), "window": torch.ones_like(look["window"])}
+    maps[:, :, conditions.SLICE["rough"]] = rough
+    fields = {name: torch.zeros_like(base[:, :, :1]) for name in ("drift", "pane", "cloud")}
+    azimuth = torch.full((1, 1, 1, 1, 1), c.azimuth)
+    dark = shading.shade(maps, base, look, azimuth, fields)
+    glowing = shading.shade(maps, base, look, azimuth, {**fields, "pane": torch.ones_like(fields["pane"])})
+    assert (float((glowing - dark).abs().max()) > 0.1) == lit
+
+
 def test_the_picture_shows_the_scene_and_the_prompt(bundled):
     """From pure noise: nearer to the truth than the base colour, and nearer than another prompt's picture."""
     from engine.train.sheet import sample

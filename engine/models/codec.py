@@ -28,7 +28,7 @@ DIM = 0.15  # base colour below which light is not told from colour
 NEAR, BLEED = 1.4, 1e-4  # of a cell's weight: its fall by distance, squared, in cells; what an unlike cell has
 FIRST_SPREAD = -6.0  # log variance of a fresh network's latents
 # pictures and words, which are not the scene's facts, and what the head alone reads
-UNGUIDED = ("cache", "has_cache", "reactive", "has_reactive", "slot", "glass", "mirror", "highlight")
+UNGUIDED = ("cache", "has_cache", "reactive", "has_reactive", "slot", "glass", "mirror", "rough", "highlight")
 GUIDE = [i for name, at in SLICE.items() if name not in UNGUIDED for i in range(at.start, at.stop)]
 
 

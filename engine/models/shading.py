@@ -57,6 +57,7 @@ THROUGH = 0.85  # of panes and metals shows through a material
 SHINE = 3.0  # radiance of a thing that glows, over its colour
 GLOW = 4.0  # radiance of joints that glow, over their colour
 HORIZON, METAL_HORIZON = 4.0, 1.3  # how sharply what is mirrored changes from ground to sky
+PANE, PRINCIPLED = 0.57, 0.5  # roughness from which on a surface is no pane; what a shader has that nobody touched
 METAL = 0.93  # gloss from which on a surface is more and more of bare metal: all that leaves it is mirrored
 GLASS = 0.04  # of light is mirrored by one side of it, seen from before
 FILL = 0.5  # of what surfaces throw back reaches the deepest corner
@@ -380,10 +381,11 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
     facts = {
         name: maps[:, :, SLICE[name]].float()
         for name in ("distance", "sky", "ray", "normal", "gloss", "emission", "sunlit", "lamps",
-                     "tone", "line", "cover", "ao", "open", "slot", "mirror", "highlight")
+                     "tone", "line", "cover", "ao", "open", "slot", "mirror", "rough", "highlight")
     }  # fmt: skip
     sun = sun_direction(look["height"], azimuth)
     normal, ray = facts["normal"], facts["ray"]
+    fields = {**fields, "pane": fields["pane"] * ((PANE - facts["rough"]) / (PANE - PRINCIPLED)).clamp(0, 1)}
     look = of_things(facts, look)
     albedo, cover = painted(dyed(to_linear(base), look), facts, look, fields["pane"])
     shining = albedo * look["shine"] * SHINE if "shine" in look else 0.0

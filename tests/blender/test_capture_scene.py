@@ -105,6 +105,41 @@ def test_no_material_is_black(still, tools, tmp_path):
     assert not made.emission[0][made.covered("Paint")].any()
 
 
+@pytest.mark.parametrize("kind", ["fixed", "linked", "mixed", "glossy", "in a group"])
+def test_how_rough_a_surface_is_is_told(still, tools, tmp_path, kind):
+    """By the shader nearest to the output; what has no roughness is rough, and so is the sky."""
+    box = bpy.data.objects["Box"]
+    made = paint(box, Roughness=0.3)
+    nodes, links = made.node_tree.nodes, made.node_tree.links
+    shader, output = nodes["Principled BSDF"], next(n for n in nodes if n.type == "OUTPUT_MATERIAL")
+    if kind == "linked":
+        value = nodes.new("ShaderNodeValue")
+        value.outputs[0].default_value = 0.3
+        links.new(value.outputs[0], shader.inputs["Roughness"])
+    elif kind == "mixed":
+        mix = nodes.new("ShaderNodeMixShader")
+        mix.inputs[0].default_value = 0.2
+        links.new(shader.outputs[0], mix.inputs[1])
+        links.new(nodes.new("ShaderNodeBsdfDiffuse").outputs[0], mix.inputs[2])
+        links.new(mix.outputs[0], output.inputs["Surface"])
+    elif kind == "glossy":
+        shaded(box, "ShaderNodeBsdfAnisotropic", Roughness=0.3)
+    elif kind == "in a group":
+        tree = bpy.data.node_groups.new("Varnish", "ShaderNodeTree")
+        tree.interface.new_socket("Shader", in_out="OUTPUT", socket_type="NodeSocketShader")
+        inner = tree.nodes.new("ShaderNodeBsdfPrincipled")
+        inner.inputs["Roughness"].default_value = 0.3
+        tree.links.new(inner.outputs[0], tree.nodes.new("NodeGroupOutput").inputs[0])
+        group = nodes.new("ShaderNodeGroup")
+        group.node_tree = tree
+        links.new(group.outputs[0], output.inputs["Surface"])
+    shaded(bpy.data.objects["Floor"], "ShaderNodeEmission", Strength=1.0)
+    taken = tools.film(tmp_path, still)
+    assert np.median(taken.rough[0][taken.covered("Box")]) == pytest.approx(0.3 * 255, abs=3)
+    assert np.median(taken.rough[0][taken.covered("Floor")]) == 255
+    assert (taken.rough[0][~taken.covered()] == 255).all()
+
+
 def test_light_does_not_reach_the_base_colour(still, tools, tmp_path):
     lit = tools.film(tmp_path / "lit", still)
     for thing in still.objects:
