@@ -137,7 +137,7 @@ def irradiance(point: Tensor, normal: Tensor, lamps: list[Lamp]) -> Tensor:
 
 
 SHINY, HARDLY = 0.5, 0.03  # gloss from which on a surface shows lamps as such; if it is polished, too
-POLISHED, UNKNOWN = 0.45, 0.27  # roughness up to which it is; that of a surface of which none is known
+POLISHED, UNKNOWN = 0.26, 0.27  # roughness up to which it is; that of a surface of which none is known
 FINEST = 0.02  # radians: a lamp is smeared by as much in any mirror, or it falls between two pixels
 
 
@@ -176,7 +176,7 @@ def maps(
     sunlit: Tensor | None = None,  # (F, H, W) 0..1
     ao: Tensor | None = None,  # (F, H, W) 0..1, as noisy as it comes
     open_: Tensor | None = None,  # (F, H, W) 0..1
-    glass: Tensor | None = None,  # (F, H, W, 3)
+    glass: Tensor | None = None,  # (F, H, W, 4) normal, planar depth
     rough: Tensor | None = None,  # (F, H, W) 0..1
     dtype: torch.dtype = torch.float32,
     shaded_only: bool = False,
@@ -206,10 +206,12 @@ def maps(
     if gloss is not None:
         put("gloss", gloss * ~sky)
         put("mirror", gloss * ~sky)
-    put("rough", torch.full_like(depth, UNKNOWN) if rough is None else rough)
+    panes = torch.zeros_like(sky) if glass is None else glass[..., 3] > 0
+    rough = torch.where(panes, 0, torch.full_like(depth, UNKNOWN) if rough is None else rough)
+    put("rough", rough)
     if glass is not None:  # networks know panes by their gloss, whatever lies behind them
-        put("glass", glass)
-        put("gloss", torch.maximum(out[:, SLICE["gloss"].start], glass.any(-1).to(dtype)) * ~sky)
+        put("glass", glass[..., :3])
+        put("gloss", torch.maximum(out[:, SLICE["gloss"].start], panes.to(dtype)) * ~sky)
     if emission is not None:
         put("emission", torch.log1p(emission.clamp(0, 1e4)) * solid)
     put("sunlit", torch.ones_like(depth) if sunlit is None else sunlit)
@@ -221,18 +223,16 @@ def maps(
     put("open", torch.where(sky, 1, hemisphere(normal[..., 2])) if open_ is None else noisy.pop())
     put("ao", torch.ones_like(depth) if ao is None else noisy.pop())
     if lamps:
-        at = torch.where(solid, anchor, 0)
-        put("lamps", torch.log1p(irradiance(at, normal, lamps)) * solid)
-        panes = torch.zeros_like(sky) if glass is None else glass.any(-1)
-        shiny = panes if gloss is None else panes | (gloss > SHINY)
-        if gloss is not None and rough is not None:
-            shiny = shiny | ((gloss > HARDLY) & (rough < POLISHED))
-        shiny = shiny & ~sky
-        if shiny.any():
-            front = normal if glass is None else torch.where(panes[..., None], glass, normal)
-            own = torch.where(panes, 0, torch.full_like(depth, UNKNOWN) if rough is None else rough)
+        put("lamps", torch.log1p(irradiance(torch.where(solid, anchor, 0), normal, lamps)) * solid)
+        shiny = panes if gloss is None else panes | (~sky & ((gloss > SHINY) | ((gloss > HARDLY) & (rough < POLISHED))))
+        if shiny.any():  # as things stand now; a lamp lights them where they were
+            front, reach = normal, distance
+            if glass is not None:
+                front = torch.where(panes[..., None], glass[..., :3], normal)
+                reach = torch.where(panes, glass[..., 3] / (ray * forward).sum(-1).clamp_min(1e-3), distance)
+            point = c2w[:, None, None, :3, 3].to(ray.dtype) + ray * reach[..., None]
             seen = torch.zeros_like(depth)
-            seen[shiny] = highlights(at[shiny], front[shiny], ray[shiny], own[shiny], lamps)
+            seen[shiny] = highlights(point[shiny], front[shiny], ray[shiny], rough[shiny], lamps)
             put("highlight", torch.log1p(seen))
     return out
 

@@ -56,7 +56,7 @@ LOWEST_SUN = 0.06  # radians: below, shadows have no end
 BAND = 64  # rows of a large frame that are made at once
 HALO = 8  # rows beside them that outlines look at
 MIRRORS = 0.4  # mean gloss of a thing that is of metal or glass
-METHOD = "sketched, then drawn"  # work that was begun in another way is not gone on from
+METHOD = "sketched, then drawn, with glass"  # work that was begun in another way is not gone on from
 DRAWN = 4  # one step in so many, the last ones, is taken at the picture's own size
 SKETCH_COST = 0.25  # of another step, beside one that is
 TAKES = ("known frames", "reference pictures")  # beside a prompt and its control's strength
@@ -239,7 +239,7 @@ def dress(run: Run, pooled: Tensor, statistics: Tensor, paint: patterns.Paint) -
 def mirrors(facts: Tensor, shot: Shot, frames: list[int], thing: things.Thing) -> bool:
     """Whether a thing is of metal or glass all over: else what it has of both shows through what it is given."""
     at = torch.isin(shot.index(frames), torch.tensor(sorted(thing.objects)))
-    gloss = facts[:, conditions.SLICE["gloss"].start][at]
+    gloss = facts[:, conditions.SLICE["mirror"].start][at]
     return bool(len(gloss)) and float(gloss.mean()) > MIRRORS
 
 
@@ -509,7 +509,7 @@ def large_rows(
     """Some rows (f, W, 3) of a frame at the passes' size."""
     assert run.full is not None  # there is something to enlarge to
     run.tick()
-    beside = HALO if prompt.paint.lines else 0
+    beside = HALO if prompt.paint.lines else 1  # rims of glass and of metal look at their neighbours
     seen = slice(max(0, rows.start - beside), min(run.full.size[1], rows.stop + beside))
     shot = banded(run.full, seen, enlarge.CALM)
     with torch.inference_mode():

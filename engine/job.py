@@ -90,7 +90,7 @@ PASSES: Mapping[str, Pass] = {
     "emission": Pass("<f2", 3),     # scene-linear radiance of the surface itself
     "index": Pass("<u2", 1),        # object index, 0 = none
     "motion": Pass("<f2", 2),       # pixels (u right, v down) to the next frame
-    "glass": Pass("<f2", 3),        # normal of clear glass through which the others look; 0: there is none
+    "glass": Pass("<f2", 4),        # normal and depth of clear glass through which the others look; 0: none
 }
 FACTS = ("camera.npz", "objects.npz", "suns.npz", "world.npy")  # what a folder holds beside job.json and the passes
 REQUIRED_PASSES = ("depth",)        # the camera can't be followed without it; what else is needed is the model's to say

@@ -39,15 +39,16 @@ def strip_down(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, whole: Iterab
         _plain_material(material)
     kept = _materials_of_their_own(whole)
     clear = False
-    for owner in [*bpy.data.materials, *bpy.data.node_groups]:
-        tree = getattr(owner, "node_tree", owner)
-        if tree and tree.type == "SHADER":
-            glass = owner not in kept and _see_through(tree)
-            clear |= glass
-            if owner != tree and not glass:
-                _tell_smoothness(owner, tree)
-            _without_shader_to_rgb(tree)
-            _decide_opacity(tree)
+    trees = {owner: getattr(owner, "node_tree", owner) for owner in [*bpy.data.materials, *bpy.data.node_groups]}
+    trees = {owner: tree for owner, tree in trees.items() if tree and tree.type == "SHADER"}
+    for owner, tree in trees.items():
+        _without_shader_to_rgb(tree)
+        if owner != tree:
+            _tell_smoothness(owner, tree, owner in kept)
+    for owner, tree in trees.items():
+        clear |= owner not in kept and _see_through(tree)
+    for tree in trees.values():
+        _decide_opacity(tree)
     see(layer, THERE)
     return clear
 
@@ -142,6 +143,7 @@ def _fixed_colour(tree: Any, value: Any, socket: Any) -> None:
 GLASS = {"BSDF_PRINCIPLED": "Base Color", "BSDF_GLASS": "Color", "BSDF_REFRACTION": "Color"}
 CLEAR = {"Transmission Weight": ("GREATER_THAN", 0.5), "Alpha": ("GREATER_THAN", 0.5),
          "Metallic": ("LESS_THAN", 0.5), "Roughness": ("LESS_THAN", 0.35)}
+GLAZED = "Shotlock glass"  # a mix of glass with what lets the camera through
 MARK = 0.01  # of the light is kept by glass, however clear: so it is told from a hole in a leaf
 THERE, ANYTHING = 0.5, MARK / 2  # opacity from which on a surface is met: what is looked at, and the glass before it
 
@@ -150,23 +152,34 @@ def see(layer: Any, opacity: float) -> None:
     layer.pass_alpha_threshold = opacity
 
 
-def _materials_of_their_own(things: Iterable[bpy.types.Object]) -> list[bpy.types.Material]:
-    """Copies that these objects wear from now on, and no other."""
-    made = []
+def _materials_of_their_own(things: Iterable[bpy.types.Object]) -> list[Any]:
+    """Copies that these objects wear from now on, and no other, and those of the groups in them."""
+    made: list[Any] = []
+
+    def groups(tree: Any) -> None:
+        for node in tree.nodes if tree else ():
+            if node.type == "GROUP" and node.node_tree:
+                node.node_tree = node.node_tree.copy()
+                made.append(node.node_tree)
+                groups(node.node_tree)
+
     for slot in (slot for thing in things for slot in thing.material_slots if slot.material):
-        made.append(slot.material.copy())
+        own = slot.material.copy()
         slot.link = "OBJECT"  # which empties it
-        slot.material = made[-1]
+        slot.material = own
+        made.append(own)
+        groups(own.node_tree)
     return made
 
 
 def _see_through(tree: Any) -> bool:
     """Clear glass lets the camera through, unbent, coloured as it colours light: what is seen is what lies behind it.
     Whether there is any; rough glass, of which one sees the blur alone, and glass that glows stay surfaces."""
-    found = [node for node in tree.nodes if node.type in GLASS and not node.mute and _may_be_clear(node)]
+    found = [node for node in tree.nodes if _may_be_clear(node)]
     for node in found:
         targets = [link.to_socket for link in node.outputs[0].links]
         clear, mix = tree.nodes.new("ShaderNodeBsdfTransparent"), tree.nodes.new("ShaderNodeMixShader")
+        mix.label = GLAZED
         _colour_of_glass(tree, node, clear.inputs[0])
         mix.inputs[0].default_value = 1.0
         for name, limit in CLEAR.items():
@@ -180,7 +193,15 @@ def _see_through(tree: Any) -> bool:
 
 
 def _may_be_clear(node: Any) -> bool:
-    """As far as its fixed values say; what is linked is asked pixel by pixel."""
+    """As far as its fixed values say; what is linked is asked pixel by pixel. Glass so dark that it hides more than it
+    shows is a surface, and so is what is added to another shader."""
+    if node.type not in GLASS or node.mute:
+        return False
+    if any(link.to_node.type == "ADD_SHADER" for link in node.outputs[0].links):
+        return False
+    own = node.inputs[GLASS[node.type]]
+    if not own.is_linked and sum(_left(own.default_value, node)) / 3 <= 1 - THERE:
+        return False
     for name, (operation, limit) in CLEAR.items():
         socket = node.inputs.get(name)
         if socket is None or socket.is_linked:
@@ -194,14 +215,22 @@ def _may_be_clear(node: Any) -> bool:
     return dark or (not strength.is_linked and strength.default_value <= 0)
 
 
+def _power(node: Any) -> float:
+    return 0.5 if node.type == "BSDF_PRINCIPLED" else 1.0
+
+
+def _left(colour: Any, node: Any) -> list[float]:
+    return [(1 - MARK) * max(c, 0.0) ** _power(node) for c in colour[:3]]
+
+
 def _colour_of_glass(tree: Any, node: Any, socket: Any) -> None:
     """What is left of light behind one surface. A Principled shader's colour counts for the way in and the way out."""
-    own, power = node.inputs[GLASS[node.type]], 0.5 if node.type == "BSDF_PRINCIPLED" else 1.0
+    own = node.inputs[GLASS[node.type]]
     if not own.is_linked:
-        socket.default_value = [(1 - MARK) * max(c, 0.0) ** power for c in own.default_value[:3]] + [1.0]
+        socket.default_value = [*_left(own.default_value, node), 1.0]
         return
     root, scaled = tree.nodes.new("ShaderNodeGamma"), tree.nodes.new("ShaderNodeVectorMath")
-    root.inputs["Gamma"].default_value = power
+    root.inputs["Gamma"].default_value = _power(node)
     scaled.operation = "SCALE"
     scaled.inputs["Scale"].default_value = 1 - MARK
     tree.links.new(own.links[0].from_socket, root.inputs["Color"])
@@ -224,10 +253,12 @@ def _further(tree: Any, socket: Any, condition: Any) -> None:
 SMOOTH = "Shotlock smooth"
 
 
-def _tell_smoothness(material: bpy.types.Material, tree: Any) -> None:
+def _tell_smoothness(material: bpy.types.Material, tree: Any, whole: bool) -> None:
     """1 less the roughness of the shader nearest to the output, as a pass; 0 where it has none, and where it is not
     there."""
     shader = facts.nearest_shader(material)
+    if shader and not whole and _may_be_clear(shader):
+        return  # of what is looked through, what lies behind is told
     rough = shader.inputs.get("Roughness") if shader else None
     if rough is None:
         return
@@ -265,7 +296,16 @@ def _decide_opacity(tree: Any) -> None:
 
 
 def _is_clear(socket: Any) -> bool:
-    return any(link.from_node.type == "BSDF_TRANSPARENT" for link in socket.links)
+    """Whether a clear shader feeds it, glass that is looked through among them, straight or out of a group."""
+    node = socket.links[0].from_node if socket.is_linked and socket.links else None
+    if node is None:
+        return False
+    if node.type == "REROUTE":
+        return _is_clear(node.inputs[0])
+    if node.type == "GROUP" and node.node_tree:
+        ends = [end for end in node.node_tree.nodes if end.type == "GROUP_OUTPUT"]
+        return any(_is_clear(inner) for end in ends for inner in end.inputs if inner.type == "SHADER")
+    return node.type == "BSDF_TRANSPARENT" or node.label == GLAZED
 
 
 def _at_half(tree: Any, socket: Any) -> None:

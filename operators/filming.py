@@ -16,7 +16,7 @@ import numpy as np
 from mathutils import Color
 
 from ..engine import job, suns
-from ..engine.prompt import things
+from ..engine.prompt import negation, things
 from . import bare, caches, cameras, facts, lacking, lamps, pixels, sunlight, surroundings
 from .plan import Plan
 from .reader import Pixels, Reader
@@ -200,7 +200,9 @@ def _spoken_of(plan: Plan, table: dict[int, bpy.types.Object]) -> list[bpy.types
     """Objects all of glass that a prompt of their own, or the shot's, says something of: a red bottle."""
     glass = {number: thing for number, thing in table.items() if facts.is_glass(thing)}
     told = [_told(number, thing, dict(plan.things)) for number, thing in glass.items()]
-    spoken = set().union(*(thing.objects for thing in things.things(plan.prompt, told)[0]))
+    said = things.things(negation.split(plan.prompt)[0], told)[0]
+    changed = [thing for thing in said if thing.material not in ("none", "glass") or thing.dye != "none" or thing.glows]
+    spoken = set().union(*(thing.objects for thing in changed))
     return [glass[number] for number in spoken]
 
 
@@ -287,10 +289,11 @@ def _write(arrays: dict[str, np.ndarray], i: int, plan: Plan, path: Path3D, geom
                                         colour["emission"], colour["combined"][..., 3], sky)
     arrays["depth"][i] = z
     arrays["normal"][i] = pixels.normal(geometry["normal"], sky)
-    arrays["rough"][i] = pixels.share(pixels.roughness(colour["smooth"], colour["combined"][..., 3], sky))
+    rough = pixels.roughness(colour["smooth"], colour["combined"][..., 3], sky)
+    arrays["rough"][i] = pixels.share(np.where(water, np.float32(0), rough))
     arrays["index"][i] = pixels.index(geometry["index"], sky)
     arrays["base"][i] = pixels.srgb(base)
-    arrays["gloss"][i] = pixels.share(np.where(water, np.float32(1), gloss))
+    arrays["gloss"][i] = pixels.share(np.where(water, np.float32(pixels.UNMETALLIC), gloss))
     free = pixels.ambient(colour["ao"], colour["combined"][..., 3], sky)
     far = pixels.ambient(geometry["ao"], geometry["combined"][..., 3], sky)
     arrays["ao"][i] = pixels.share(np.where(water, np.float32(1), free))

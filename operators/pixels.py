@@ -9,6 +9,7 @@ import numpy as np
 
 SKY = 1e9  # Cycles writes 1e10 where nothing was hit
 LARGEST = 60_000.0  # float16 ends at 65504
+UNMETALLIC = 0.9  # largest share of gloss of what is no bare metal: of glass, which takes light in
 LEVEL = 0.7  # share of a normal that points up from which on a surface lies level
 UNLIT = 0.05  # below this much surface colour, a glowing surface is shown by the hue of its glow
 
@@ -37,7 +38,7 @@ def directions(height: int, width: int, K: np.ndarray) -> np.ndarray:
 
 def behind_glass(behind: dict[str, np.ndarray], panes: dict[str, np.ndarray],
                  down: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """What is seen through clear glass, the glass's normals (H,W,3), 0 where there is none, and what is water (H,W).
+    """What is seen through clear glass, the glass's normals and depth (H,W,4), 0 without, and what is water (H,W).
 
     `panes` are the same passes with glass as a surface. Where one looks down through it at nothing at all, as into a
     sea without a floor, the surface itself is kept if it lies level: what goes in there never comes back.
@@ -46,7 +47,8 @@ def behind_glass(behind: dict[str, np.ndarray], panes: dict[str, np.ndarray],
     before = front < z * (1 - 1e-4)
     facing = normal(panes["normal"], ~before)
     water = before & np.isinf(z) & down & (facing[..., 2] > LEVEL)
-    glass = np.where((before & ~water)[..., None], facing, np.float16(0))
+    told = np.concatenate([facing, np.where(before, front, 0).clip(0, LARGEST)[..., None].astype(np.float16)], -1)
+    glass = np.where((before & ~water)[..., None], told, np.float16(0))
     kept = {name: np.where(water if behind[name].ndim == 2 else water[..., None], panes[name], behind[name])
             for name in ("depth", "normal", "vector", "index")}
     return behind | kept, glass, water
@@ -63,6 +65,7 @@ def surface_colour(diffuse: np.ndarray, glossy: np.ndarray, transmission: np.nda
     colour = diffuse * cover + mirror
     total = colour.sum(-1)
     share = np.where(total > 1e-6, mirror.sum(-1) / np.maximum(total, 1e-6), 0)
+    share = np.where(transmission.sum(-1) > glossy.sum(-1), np.minimum(share, UNMETALLIC), share)
     return glowing(np.clip(colour, 0, 1), emission * cover), np.clip(share, 0, 1)
 
 

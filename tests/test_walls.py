@@ -15,7 +15,7 @@ EXTENSION = ("__init__.py", "operators", "panels", "engine")
 BLENDER_SIDE = ("__init__.py", "operators", "panels")
 FRONT = ("engine/__init__.py", "engine/protocol.py", "engine/job.py", "engine/client.py", "engine/windows.py",
          "engine/suns.py", "engine/official.py", "engine/registry.py", "engine/looks.py", "engine/need.py",
-         "engine/prompt/things.py", "engine/prompt/words.py")
+         "engine/prompt/negation.py", "engine/prompt/things.py", "engine/prompt/words.py")
 BLENDERS_OWN = frozenset({"bpy", "bpy_extras", "mathutils", "gpu", "bmesh", "addon_utils", "blf", "aud", "bl_ext"})
 ENGINES_OWN = frozenset({"torch", "einops", "safetensors", "cv2", "imageio", "imageio_ffmpeg"})
 ROOMS = frozenset({"engine", "operators", "panels", "shotlock"})

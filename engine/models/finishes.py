@@ -110,7 +110,7 @@ def facts(maps: Tensor, index: Tensor, point: Tensor, camera: Tensor, scale: flo
         mean(up > 0.7), mean(up.abs() < 0.3), mean(up < -0.7), mean((up > 0.3) & (up < 0.7)),
         torch.stack(facing).norm(dim=0), mean(up * up) - facing[2] ** 2,
         mean(distance_from_channel(maps[:, SLICE["distance"]].float())).log1p(),
-        mean(maps[:, SLICE["gloss"]]), mean(maps[:, SLICE["emission"]].float().mean(1)),
+        mean(maps[:, SLICE["mirror"]]), mean(maps[:, SLICE["emission"]].float().mean(1)),
         mean(maps[:, SLICE["ao"]]), mean(maps[:, SLICE["open"]]),
     ]  # fmt: skip
     known = (objects > 0) & (count >= LEAST)

@@ -314,7 +314,7 @@ def painted(albedo: Tensor, facts: dict[str, Tensor], look: Look, pane: Tensor) 
     """Albedo under the prompt's material, and its share of each pixel. Panes and metals of the scene show through, but
     where the prompt speaks of that very thing."""
     through = look.get("through", torch.full_like(look["paint"], THROUGH))
-    cover = look["paint"] * facts["cover"] * (1 - through * facts["gloss"]) * (1 - through * pane.clamp(0, 1))
+    cover = look["paint"] * facts["cover"] * (1 - through * facts["mirror"]) * (1 - through * pane.clamp(0, 1))
     tone, line = facts["tone"], facts["line"]
     material = look["paint_colour"] * (1 + 0.55 * tone).clamp_min(0.15)
     material = material + line * (look["joint_colour"] - material)
@@ -420,5 +420,6 @@ def shade(maps: Tensor, base: Tensor, look: Look, azimuth: Tensor, fields: dict[
         clear = clear * (gain + fields["cloud"]).exp()
     seen = torch.where(facts["sky"] > 0.5, clear, colour)
     if panes is not None:
-        seen = seen * (1 - panes[0]) + panes[1]
+        near = 1 - fog * (facts["sky"] < 0.5)
+        seen = seen * (1 - near * panes[0]) + near * panes[1]
     return drawn(tone(seen, look), maps, look)

@@ -287,7 +287,8 @@ def mirrored(item: dict[str, Tensor]) -> dict[str, Tensor]:
     for name in ("picture", "maps", "noise", "pane", "base"):
         out[name] = item[name].flip(-1).clone()
     first = conditions.SLICE["position"].start
-    for channel in (conditions.SLICE["ray"].start, conditions.SLICE["normal"].start, first, first + 3):
+    turned = (conditions.SLICE[name].start for name in ("ray", "normal", "glass"))
+    for channel in (*turned, first, first + 3):
         out["maps"][:, channel] *= -1
     out["azimuth"] = math.pi - item["azimuth"]
     out["cloud_seed"] = -item["cloud_seed"]

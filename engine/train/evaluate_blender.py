@@ -134,7 +134,7 @@ def parts(shot: Shot, truth: np.ndarray) -> dict[str, np.ndarray]:
     solid = np.isfinite(depth)
     glowing = solid & (emission > GLOWING)
     if "glass" in shot.passes:
-        gloss = np.maximum(gloss, np.asarray(shot.passes["glass"]).any(-1))
+        gloss = np.maximum(gloss, np.asarray(shot.passes["glass"])[..., 3] > 0)
     mirror = solid & ~glowing & (gloss > GLOSSY)
     matt = solid & ~glowing & ~mirror
     shown = quality.grey(truth) / np.maximum(quality.grey(np.asarray(shot.passes["base"])), 8)  # light, about
