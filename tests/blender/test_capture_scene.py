@@ -310,8 +310,11 @@ def test_clear_glass_is_looked_through(still, tools, tmp_path, kind):
     assert abs(made.gloss[0][both].mean() - plain.gloss[0][both].mean()) < 10
 
 
-@pytest.mark.parametrize("kind", ["rough", "glowing", "spoken of", "with a prompt", "of a picture that is rough", "dark",
-                                  "added to a shader", "in a group and spoken of"])
+KEPT = ("rough", "glowing", "spoken of", "with a prompt", "of a picture that is rough", "dark", "added to a shader",
+        "in a group and spoken of")
+
+
+@pytest.mark.parametrize("kind", KEPT)
 def test_glass_that_is_seen_itself(still, tools, tmp_path, kind):
     """Row 28: a blur, a lamp, and what a prompt says something of are surfaces."""
     thing, settings = pane(still), {}
