@@ -337,9 +337,9 @@ def only_passes(layer: bpy.types.ViewLayer, wanted: Iterable[str]) -> None:
     for name in (p.identifier for p in layer.bl_rna.properties):
         if name.startswith("use_pass_"):
             setattr(layer, name, name in wanted or name == "use_pass_combined")
-    while layer.aovs:
-        layer.aovs.remove(layer.aovs[0])
-    if SMOOTH in wanted:
+    for aov in [aov for aov in layer.aovs if aov.name != SMOOTH or SMOOTH not in wanted]:
+        layer.aovs.remove(aov)
+    if SMOOTH in wanted and SMOOTH not in layer.aovs:
         made = layer.aovs.add()
         made.name, made.type = SMOOTH, "VALUE"
 

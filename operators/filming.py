@@ -240,7 +240,7 @@ def _film_suns(folder: Path, shutter: Reader, scene: bpy.types.Scene, layer: bpy
     points = suns.seen(depth, path.c2w, path.K)
     if not len(points):
         return
-    bare.only_passes(layer, ("use_pass_z",))
+    bare.only_passes(layer, ("use_pass_z", bare.SMOOTH))  # materials go on writing it, whether it is there or not
     middle = len(plan.frames) // 2
     own = np.array(sun["direction"]) if sun else None
     directions = suns.directions(own, plan.seed, path.c2w[middle, :3, 2])
