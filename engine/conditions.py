@@ -136,8 +136,8 @@ def irradiance(point: Tensor, normal: Tensor, lamps: list[Lamp]) -> Tensor:
     return total
 
 
-SHINY, HARDLY = 0.5, 0.03  # gloss from which on a surface shows lamps as such; if it is polished, too
-POLISHED, UNKNOWN = 0.26, 0.27  # roughness up to which it is; that of a surface of which none is known
+SHINY = 0.5  # gloss from which on a surface shows lamps as such
+UNKNOWN = 0.27  # roughness of a surface of which none is known
 FINEST = 0.02  # radians: a lamp is smeared by as much in any mirror, or it falls between two pixels
 
 
@@ -224,13 +224,14 @@ def maps(
     put("ao", torch.ones_like(depth) if ao is None else noisy.pop())
     if lamps:
         put("lamps", torch.log1p(irradiance(torch.where(solid, anchor, 0), normal, lamps)) * solid)
-        shiny = panes if gloss is None else panes | (~sky & ((gloss > SHINY) | ((gloss > HARDLY) & (rough < POLISHED))))
-        if shiny.any():  # as things stand now; a lamp lights them where they were
+        shiny = panes if gloss is None else panes | (gloss > SHINY)
+        shiny = shiny & ~sky
+        if shiny.any():
             front, reach = normal, distance
             if glass is not None:
                 front = torch.where(panes[..., None], glass[..., :3], normal)
                 reach = torch.where(panes, glass[..., 3] / (ray * forward).sum(-1).clamp_min(1e-3), distance)
-            point = c2w[:, None, None, :3, 3].to(ray.dtype) + ray * reach[..., None]
+            point = torch.where(solid, anchor, 0) + ray * (reach - distance)[..., None]
             seen = torch.zeros_like(depth)
             seen[shiny] = highlights(point[shiny], front[shiny], ray[shiny], rough[shiny], lamps)
             put("highlight", torch.log1p(seen))
