@@ -123,16 +123,22 @@ def encode_position(point: Tensor) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
+def arriving(lamp: Lamp, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of points (..., 3): the unit way to a lamp (..., 3), its squared distance and what arrives there of its power,
+    both (..., 1)."""
+    to_lamp = torch.tensor(lamp.position, dtype=point.dtype, device=point.device) - point
+    square = (to_lamp**2).sum(-1, keepdim=True).clamp_min(1e-4)
+    way = to_lamp / square.sqrt()
+    return way, square, beam(lamp, way) / (square + lamp.area / math.pi)
+
+
 def irradiance(point: Tensor, normal: Tensor, lamps: list[Lamp]) -> Tensor:
     """Lambert's cosine over squared distance, summed over lamps; unshadowed. (..., 3) -> (..., 3) rgb, scene-linear."""
     total = torch.zeros_like(point)
     for lamp in lamps:
-        to_lamp = torch.tensor(lamp.position, dtype=point.dtype, device=point.device) - point
-        square = (to_lamp**2).sum(-1, keepdim=True).clamp_min(1e-4)
-        way = to_lamp / square.sqrt()
+        way, _, flux = arriving(lamp, point)
         cosine = (normal * way).sum(-1, keepdim=True).clamp_min(0)
-        share = (0.1 + 0.9 * cosine) * beam(lamp, way) / (square + lamp.area / math.pi)
-        total += share * torch.tensor(lamp.power, dtype=point.dtype, device=point.device)
+        total += (0.1 + 0.9 * cosine) * flux * torch.tensor(lamp.power, dtype=point.dtype, device=point.device)
     return total
 
 
@@ -149,10 +155,7 @@ def highlights(point: Tensor, normal: Tensor, ray: Tensor, rough: Tensor, lamps:
     mirrored = ray - 2 * (ray * normal).sum(-1, keepdim=True) * normal
     total = torch.zeros_like(point[..., 0])
     for lamp in lamps:
-        to_lamp = torch.tensor(lamp.position, dtype=point.dtype, device=point.device) - point
-        square = (to_lamp**2).sum(-1, keepdim=True).clamp_min(1e-4)
-        way = to_lamp / square.sqrt()
-        flux = beam(lamp, way) / (square + lamp.area / math.pi)
+        way, square, flux = arriving(lamp, point)
         facing = (way * way.new_tensor(lamp.back)).sum(-1, keepdim=True).clamp_min(0) if lamp.area else 0.0
         spread = blur + lamp.area * facing / square / (4 * math.pi)  # a disc's variance along one axis
         away = 1 - (mirrored * way).sum(-1, keepdim=True)
@@ -187,8 +190,8 @@ def maps(
     out = torch.zeros(F, TOTAL, H, W, dtype=dtype, device=depth.device)
     _, ray = cameras.rays(K, c2w, H, W)
     sky = ~torch.isfinite(depth)
-    forward = c2w[:, None, None, :3, 2].to(ray.dtype)
-    distance = torch.where(sky, scale * math.exp(3 * LOG_LIMIT), depth) / (ray * forward).sum(-1).clamp_min(1e-3)
+    along = (ray * c2w[:, None, None, :3, 2].to(ray.dtype)).sum(-1).clamp_min(1e-3)
+    distance = torch.where(sky, scale * math.exp(3 * LOG_LIMIT), depth) / along
     solid = (~sky)[..., None]
 
     def put(name: str, value: Tensor) -> None:
@@ -215,23 +218,19 @@ def maps(
     if emission is not None:
         put("emission", torch.log1p(emission.clamp(0, 1e4)) * solid)
     put("sunlit", torch.ones_like(depth) if sunlit is None else sunlit)
-    noisy = [value for value in (ao, open_) if value is not None]
-    if noisy and not shaded_only:
-        noisy = list(calm(torch.stack(noisy), distance, normal, CALM))
-        if open_ is not None:
-            noisy[-1] = calm(noisy[-1], distance, normal, FURTHER)
-    put("open", torch.where(sky, 1, hemisphere(normal[..., 2])) if open_ is None else noisy.pop())
-    put("ao", torch.ones_like(depth) if ao is None else noisy.pop())
+    ao, open_ = (ao, open_) if shaded_only else calmed(ao, open_, distance, normal)
+    put("open", torch.where(sky, 1, hemisphere(normal[..., 2])) if open_ is None else open_)
+    put("ao", torch.ones_like(depth) if ao is None else ao)
     if lamps:
-        put("lamps", torch.log1p(irradiance(torch.where(solid, anchor, 0), normal, lamps)) * solid)
-        shiny = panes if gloss is None else panes | (gloss > SHINY)
-        shiny = shiny & ~sky
+        point = torch.where(solid, anchor, 0)
+        put("lamps", torch.log1p(irradiance(point, normal, lamps)) * solid)
+        shiny = ~sky & (panes if gloss is None else panes | (gloss > SHINY))
         if shiny.any():
-            front, reach = normal, distance
+            front = normal
             if glass is not None:
                 front = torch.where(panes[..., None], glass[..., :3], normal)
-                reach = torch.where(panes, glass[..., 3] / (ray * forward).sum(-1).clamp_min(1e-3), distance)
-            point = torch.where(solid, anchor, 0) + ray * (reach - distance)[..., None]
+                nearer = torch.where(panes, glass[..., 3] / along - distance, 0)
+                point = point + ray * nearer[..., None]
             seen = torch.zeros_like(depth)
             seen[shiny] = highlights(point[shiny], front[shiny], ray[shiny], rough[shiny], lamps)
             put("highlight", torch.log1p(seen))
@@ -275,6 +274,17 @@ def calm(value: Tensor, distance: Tensor, normal: Tensor, steps: tuple[int, ...]
                 weight.narrow(dim, start, count).add_(share)
             value = total / weight
     return value
+
+
+def calmed(
+    ao: Tensor | None, open_: Tensor | None, distance: Tensor, normal: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """Both passes without their noise, (F, H, W) each, made together."""
+    noisy = [value for value in (ao, open_) if value is not None]
+    if not noisy:
+        return None, None
+    smooth = list(calm(torch.stack(noisy), distance, normal, CALM))
+    return None if ao is None else smooth[0], None if open_ is None else calm(smooth[-1], distance, normal, FURTHER)
 
 
 def put_cache(maps: Tensor, colour: Tensor, valid: Tensor) -> None:

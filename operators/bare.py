@@ -240,17 +240,20 @@ def _colour_of_glass(tree: Any, node: Any, socket: Any) -> None:
 
 def _further(tree: Any, socket: Any, condition: Any) -> None:
     """A share in 0..1 that is also under this condition."""
-    if not socket.is_linked:
-        tree.links.new(condition, socket)
-        return
+    if socket.is_linked:
+        condition = _product(tree, socket.links[0].from_socket, condition)
+    tree.links.new(condition, socket)
+
+
+def _product(tree: Any, one: Any, other: Any) -> Any:
     both = tree.nodes.new("ShaderNodeMath")
     both.operation = "MULTIPLY"
-    tree.links.new(socket.links[0].from_socket, both.inputs[0])
-    tree.links.new(condition, both.inputs[1])
-    tree.links.new(both.outputs[0], socket)
+    tree.links.new(one, both.inputs[0])
+    tree.links.new(other, both.inputs[1])
+    return both.outputs[0]
 
 
-SMOOTH = "Shotlock smooth"
+SMOOTH = compat.RENDER_PASSES["smooth"][0]
 
 
 def _tell_smoothness(material: bpy.types.Material, tree: Any, whole: bool) -> None:
@@ -269,11 +272,7 @@ def _tell_smoothness(material: bpy.types.Material, tree: Any, whole: bool) -> No
     there = shader.inputs.get("Alpha")
     value = smooth.outputs[0]
     if there is not None and there.is_linked and shader.id_data == tree:  # leaves have holes
-        part = tree.nodes.new("ShaderNodeMath")
-        part.operation = "MULTIPLY"
-        tree.links.new(value, part.inputs[0])
-        tree.links.new(there.links[0].from_socket, part.inputs[1])
-        value = part.outputs[0]
+        value = _product(tree, value, there.links[0].from_socket)
     told.aov_name = SMOOTH
     tree.links.new(value, told.inputs["Value"])
 

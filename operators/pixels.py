@@ -54,13 +54,16 @@ def behind_glass(behind: dict[str, np.ndarray], panes: dict[str, np.ndarray],
     return behind | kept, glass, water
 
 
+def _over(alpha: np.ndarray, sky: np.ndarray) -> np.ndarray:
+    """What passes are multiplied by: they are means over the pixel, the part where they saw the sky included, and
+    dividing by alpha leaves the surface."""
+    return np.where(sky, np.float32(0), 1 / np.maximum(alpha, 1 / 64))
+
+
 def surface_colour(diffuse: np.ndarray, glossy: np.ndarray, transmission: np.ndarray, emission: np.ndarray,
                    alpha: np.ndarray, sky: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scene-linear base colour, and the share of it that is mirror-like, both (H,W,..) in 0..1.
-
-    The passes are means over the pixel, the part where they saw the sky included: dividing by alpha leaves the surface.
-    """
-    cover = np.where(sky, np.float32(0), 1 / np.maximum(alpha, 1 / 64))[..., None]
+    """Scene-linear base colour, and the share of it that is mirror-like, both (H,W,..) in 0..1."""
+    cover = _over(alpha, sky)[..., None]
     mirror = (glossy + transmission) * cover
     colour = diffuse * cover + mirror
     total = colour.sum(-1)
@@ -71,14 +74,12 @@ def surface_colour(diffuse: np.ndarray, glossy: np.ndarray, transmission: np.nda
 
 def roughness(smooth: np.ndarray, alpha: np.ndarray, sky: np.ndarray) -> np.ndarray:
     """(H,W) in 0..1, of the part of each pixel that is surface; the sky is rough."""
-    cover = np.where(sky, np.float32(0), 1 / np.maximum(alpha, 1 / 64))
-    return 1 - np.clip(smooth * cover, 0, 1)
+    return 1 - np.clip(smooth * _over(alpha, sky), 0, 1)
 
 
 def ambient(ao: np.ndarray, alpha: np.ndarray, sky: np.ndarray) -> np.ndarray:
     """Share (H,W) of the half-space over a surface that is free, in 0..1; the sky counts as free."""
-    cover = np.where(sky, np.float32(0), 1 / np.maximum(alpha, 1 / 64))
-    return np.where(sky, np.float32(1), np.clip(ao[..., 0] * cover, 0, 1))
+    return np.where(sky, np.float32(1), np.clip(ao[..., 0] * _over(alpha, sky), 0, 1))
 
 
 def recoloured(passes: dict[str, np.ndarray], matrix: np.ndarray) -> dict[str, np.ndarray]:

@@ -141,3 +141,28 @@ def test_lamps_show_in_metal_and_in_glass_alone():
     )  # fmt: skip
     shown = told[0, conditions.SLICE["highlight"].start]
     assert (shown[0] > 1).all() and (shown[1, 1:3] > 1).all() and not shown[2:].any()
+
+
+@pytest.mark.parametrize("away", [0.0, 50.0])
+def test_glass_mirrors_lamps_where_it_stands(away):
+    """As a mirror would there, whatever lies behind it and however far the shot's origin, from which points and lamps
+    are told, lies from the world's."""
+    c2w, K = torch.eye(4)[None], torch.tensor([[[8.0, 0, 4], [0, 8, 4], [0, 0, 1]]])
+    c2w[0, 0, 3] = away
+    lamps = [conditions.Lamp((0.3, 0.2, -1.0), (1.0,) * 3)]
+    facing = torch.nn.functional.normalize(torch.tensor([0.1, 0.1, -1.0]), dim=0).expand(1, 8, 8, 3)
+
+    def shown(depth, glass, gloss):
+        depth = torch.full((1, 8, 8), depth)
+        _, ray = conditions.cameras.rays(K, c2w, 8, 8)
+        told = conditions.maps(
+            depth=depth, normal=facing, base=None, gloss=torch.full_like(depth, gloss), emission=None, glass=glass,
+            rough=torch.zeros_like(depth), anchor=ray * (depth / ray[..., 2])[..., None], origin=torch.zeros(3),
+            scale=2.0, K=K, c2w=c2w, lamps=lamps,
+        )  # fmt: skip
+        return told[0, conditions.SLICE["highlight"].start]
+
+    pane = torch.cat([facing, torch.full((1, 8, 8, 1), 1.5)], -1)
+    mirror, behind = shown(1.5, None, 1.0), shown(4.0, None, 1.0)
+    assert mirror.max() > 1 and (mirror - behind).abs().max() > 0.5
+    assert torch.allclose(shown(4.0, pane, 0.0), mirror, atol=1e-3)

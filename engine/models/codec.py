@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..conditions import SLICE
+from ..conditions import SHADED, SLICE
 
 TIME, SPACE, STEM = 4, 8, 4  # frames and pixels of a latent; pixels of the stem
 EVEN = 0.5  # what stands for the sky's own colour
@@ -28,7 +28,7 @@ DIM = 0.15  # base colour below which light is not told from colour
 NEAR, BLEED = 1.4, 1e-4  # of a cell's weight: its fall by distance, squared, in cells; what an unlike cell has
 FIRST_SPREAD = -6.0  # log variance of a fresh network's latents
 # pictures and words, which are not the scene's facts, and what the head alone reads
-UNGUIDED = ("cache", "has_cache", "reactive", "has_reactive", "slot", "glass", "mirror", "rough", "highlight")
+UNGUIDED = ("cache", "has_cache", "reactive", "has_reactive", *SHADED)
 GUIDE = [i for name, at in SLICE.items() if name not in UNGUIDED for i in range(at.start, at.stop)]
 
 

@@ -64,6 +64,28 @@ def shaded(thing, kind, **inputs):
     return made
 
 
+def grouped(nodes, kind, **inputs):
+    """The output of a node group that holds one shader of that kind."""
+    tree = bpy.data.node_groups.new("Group", "ShaderNodeTree")
+    tree.interface.new_socket("Shader", in_out="OUTPUT", socket_type="NodeSocketShader")
+    inner = tree.nodes.new(kind)
+    for key, value in inputs.items():
+        inner.inputs[key].default_value = value
+    tree.links.new(inner.outputs[0], tree.nodes.new("NodeGroupOutput").inputs[0])
+    group = nodes.new("ShaderNodeGroup")
+    group.node_tree = tree
+    return group.outputs[0]
+
+
+def with_diffuse(made, shader, share):
+    """The output of a mix of a shader with a share of a matt one."""
+    mix = made.node_tree.nodes.new("ShaderNodeMixShader")
+    mix.inputs[0].default_value = share
+    made.node_tree.links.new(shader, mix.inputs[1])
+    made.node_tree.links.new(made.node_tree.nodes.new("ShaderNodeBsdfDiffuse").outputs[0], mix.inputs[2])
+    return mix.outputs[0]
+
+
 def sphere(location, name="Ball"):
     bpy.ops.mesh.primitive_uv_sphere_add(radius=1, location=location)
     bpy.context.object.name = name
@@ -117,22 +139,11 @@ def test_how_rough_a_surface_is_is_told(still, tools, tmp_path, kind):
         value.outputs[0].default_value = 0.3
         links.new(value.outputs[0], shader.inputs["Roughness"])
     elif kind == "mixed":
-        mix = nodes.new("ShaderNodeMixShader")
-        mix.inputs[0].default_value = 0.2
-        links.new(shader.outputs[0], mix.inputs[1])
-        links.new(nodes.new("ShaderNodeBsdfDiffuse").outputs[0], mix.inputs[2])
-        links.new(mix.outputs[0], output.inputs["Surface"])
+        links.new(with_diffuse(made, shader.outputs[0], 0.2), output.inputs["Surface"])
     elif kind == "glossy":
         shaded(box, "ShaderNodeBsdfAnisotropic", Roughness=0.3)
     elif kind == "in a group":
-        tree = bpy.data.node_groups.new("Varnish", "ShaderNodeTree")
-        tree.interface.new_socket("Shader", in_out="OUTPUT", socket_type="NodeSocketShader")
-        inner = tree.nodes.new("ShaderNodeBsdfPrincipled")
-        inner.inputs["Roughness"].default_value = 0.3
-        tree.links.new(inner.outputs[0], tree.nodes.new("NodeGroupOutput").inputs[0])
-        group = nodes.new("ShaderNodeGroup")
-        group.node_tree = tree
-        links.new(group.outputs[0], output.inputs["Surface"])
+        links.new(grouped(nodes, "ShaderNodeBsdfPrincipled", Roughness=0.3), output.inputs["Surface"])
     shaded(bpy.data.objects["Floor"], "ShaderNodeEmission", Strength=1.0)
     taken = tools.film(tmp_path, still)
     assert np.median(taken.rough[0][taken.covered("Box")]) == pytest.approx(0.3 * 255, abs=3)
@@ -264,26 +275,11 @@ def glass_of(kind, thing):
         links.new(nodes.new("ShaderNodeBsdfTransparent").outputs[0], mix.inputs[2])
         links.new(mix.outputs[0], output.inputs["Surface"])
     elif kind == "with some dirt":
-        mix = nodes.new("ShaderNodeMixShader")
-        mix.inputs[0].default_value = 0.1
-        links.new(glass.outputs[0], mix.inputs[1])
-        links.new(nodes.new("ShaderNodeBsdfDiffuse").outputs[0], mix.inputs[2])
-        links.new(mix.outputs[0], output.inputs["Surface"])
+        links.new(with_diffuse(made, glass.outputs[0], 0.1), output.inputs["Surface"])
     elif kind.endswith("a group"):
-        tree = bpy.data.node_groups.new("Clear", "ShaderNodeTree")
-        tree.interface.new_socket("Shader", in_out="OUTPUT", socket_type="NodeSocketShader")
-        inner = tree.nodes.new("ShaderNodeBsdfGlass")
-        inner.inputs["Color"].default_value, inner.inputs["Roughness"].default_value = (*np.sqrt(TINT), 1), 0.0
-        tree.links.new(inner.outputs[0], tree.nodes.new("NodeGroupOutput").inputs[0])
-        group = nodes.new("ShaderNodeGroup")
-        group.node_tree = tree
-        links.new(group.outputs[0], output.inputs["Surface"])
-        if kind != "in a group":
-            mix = nodes.new("ShaderNodeMixShader")
-            mix.inputs[0].default_value = 0.1
-            links.new(group.outputs[0], mix.inputs[1])
-            links.new(nodes.new("ShaderNodeBsdfDiffuse").outputs[0], mix.inputs[2])
-            links.new(mix.outputs[0], output.inputs["Surface"])
+        inner = grouped(nodes, "ShaderNodeBsdfGlass", Color=(*np.sqrt(TINT), 1), Roughness=0.0)
+        dirty = kind != "in a group"
+        links.new(with_diffuse(made, inner, 0.1) if dirty else inner, output.inputs["Surface"])
     return made
 
 
