@@ -215,6 +215,26 @@ def test_bare_metal_is_all_mirror_and_its_edges_are_of_it():
     assert not shading._metal(gloss).any()
 
 
+def test_rows_with_a_neighbour_on_either_side_are_the_pictures():
+    """Rims of glass and edges of metal look one pixel aside, no farther: a large frame is made in bands."""
+    c = clip()
+    maps, base = c.maps[None].clone(), c.maps[None, :, conditions.SLICE["base"]].float()
+    chance = torch.rand(maps.shape[-2:], generator=torch.Generator().manual_seed(1))
+    maps[:, :, conditions.SLICE["mirror"]] = 0.5 + 0.5 * (chance > 0.5)
+    maps[:, :, conditions.SLICE["glass"], 24:, 20:40] = torch.tensor([0.6, -0.8, 0.0]).view(3, 1, 1)
+    look = shading.in_place(shading.with_sky(shading.unpack(c.look[None]), torch.tensor([c.cloud_seed])), maps)
+
+    def rows(some: slice) -> torch.Tensor:
+        part, its = maps[..., some, :], base[..., some, :]
+        zero = {name: torch.zeros_like(its[:, :, :1]) for name in ("drift", "pane", "cloud")}
+        return shading.shade(part, its, look, torch.full((1, 1, 1, 1, 1), c.azimuth), zero)
+
+    whole = rows(slice(0, 48))
+    assert torch.allclose(rows(slice(0, 25))[..., :24, :], whole[..., :24, :], atol=1e-6)
+    assert torch.allclose(rows(slice(23, 48))[..., 1:, :], whole[..., 24:, :], atol=1e-6)
+    assert not torch.allclose(rows(slice(24, 48)), whole[..., 24:, :], atol=1e-3)
+
+
 @pytest.mark.parametrize("rough, lit", [(0.06, True), (conditions.UNKNOWN, True), (0.5, True), (0.6, False)])
 def test_only_what_is_smooth_is_a_pane(rough, lit):
     """Dark timber is as glossy as a pane; a shader that nobody touched may be one."""

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine import conditions
 from engine.geometry import cameras
 from engine.geometry.reproject import View, reproject
 from engine.models import finishes, shading
@@ -119,6 +120,7 @@ def test_mirroring_keeps_every_fact_true():
     from engine.models import shading
 
     clip = clips.render(captions.Brief(place="street"), 1, 32, 48, np.random.default_rng(2))
+    clip.maps[:, conditions.SLICE["glass"], 8:24, 4:20] = torch.tensor([0.8, 0.0, 0.6]).view(3, 1, 1)
     item = mirrored(
         dict(
             picture=clip.picture,
